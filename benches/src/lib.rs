@@ -1,0 +1,2 @@
+//! The benches of discord-voice.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The examples of discord-voice.
+#![forbid(unsafe_code)]
