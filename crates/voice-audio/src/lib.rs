@@ -1,2 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod frame;
+pub mod source;
+
+pub use frame::{
+    CHANNELS, FRAME_DURATION, FRAME_SAMPLES, FrameBuf, FrameTooLong, MAX_FRAME_LEN, SAMPLE_RATE, SILENCE_FRAME,
+};
+pub use source::{FrameSource, NextFrame, SourceError};
