@@ -1,2 +1,24 @@
 #![doc = include_str!("../README.md")]
+#![no_std]
 #![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
+
+#[cfg(test)]
+extern crate std;
+
+mod classify;
+pub mod discovery;
+pub mod extension;
+mod header;
+mod number;
+mod packet;
+mod ping;
+mod sequence;
+
+pub use crate::classify::{Kind, classify};
+pub use crate::extension::Extension;
+pub use crate::header::{OPUS_PAYLOAD_TYPE, RtpHeader, VERSION};
+pub use crate::number::{OPUS_CLOCK_HZ, Sequence, Ssrc, Timestamp};
+pub use crate::packet::{Csrcs, MAX_DATAGRAM_LEN, Packet, ParseError, unencrypted_len};
+pub use crate::ping::Ping;
+pub use crate::sequence::SequenceExtender;
