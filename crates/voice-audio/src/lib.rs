@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod frame;
+pub mod opus;
 pub mod source;
 
 pub use frame::{
