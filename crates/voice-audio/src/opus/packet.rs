@@ -138,7 +138,7 @@ impl<'a> Packet<'a> {
     /// Splits the body into `count` frames of one length.
     fn set_equal_lens(&mut self, count: u8) -> Result<(), PacketError> {
         let frames = usize::from(count);
-        if self.body.len() % frames != 0 {
+        if !self.body.len().is_multiple_of(frames) {
             return Err(PacketError::Uneven);
         }
         let len = frame_len(self.body.len() / frames)?;
