@@ -17,8 +17,7 @@ mod seal;
 
 pub use crate::key::SecretKey;
 pub use crate::mode::{
-    Mode, NegotiateError, OVERHEAD, SUFFIX_LEN, TAG_LEN, UnknownMode, negotiate, negotiate_from,
-    preferred,
+    Mode, NegotiateError, OVERHEAD, SUFFIX_LEN, TAG_LEN, UnknownMode, negotiate, negotiate_from, preferred,
 };
 #[cfg(feature = "aws-lc")]
 pub use crate::open::{OpenError, OpenedRtp, Opener};

@@ -54,10 +54,7 @@ impl FromStr for Mode {
     type Err = UnknownMode;
 
     fn from_str(name: &str) -> Result<Self, UnknownMode> {
-        Self::ALL
-            .into_iter()
-            .find(|mode| mode.wire_name() == name)
-            .ok_or(UnknownMode)
+        Self::ALL.into_iter().find(|mode| mode.wire_name() == name).ok_or(UnknownMode)
     }
 }
 
@@ -113,10 +110,7 @@ pub fn negotiate<S: AsRef<str>>(offered: &[S]) -> Result<Mode, NegotiateError> {
 /// # Errors
 ///
 /// [`NegotiateError::NoCommonMode`] when the two have nothing in common.
-pub fn negotiate_from<S: AsRef<str>>(
-    preference: &[Mode],
-    offered: &[S],
-) -> Result<Mode, NegotiateError> {
+pub fn negotiate_from<S: AsRef<str>>(preference: &[Mode], offered: &[S]) -> Result<Mode, NegotiateError> {
     preference
         .iter()
         .copied()
@@ -135,9 +129,7 @@ pub enum NegotiateError {
 impl fmt::Display for NegotiateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoCommonMode => {
-                f.write_str("the server offers no supported transport encryption mode")
-            }
+            Self::NoCommonMode => f.write_str("the server offers no supported transport encryption mode"),
         }
     }
 }
@@ -146,22 +138,15 @@ impl core::error::Error for NegotiateError {}
 
 /// Says whether the processor multiplies for GCM and rounds AES in hardware.
 fn has_aes_instructions() -> bool {
-    #[cfg(all(
-        feature = "aws-lc",
-        any(target_arch = "x86", target_arch = "x86_64")
-    ))]
+    #[cfg(all(feature = "aws-lc", any(target_arch = "x86", target_arch = "x86_64")))]
     {
         std::is_x86_feature_detected!("aes") && std::is_x86_feature_detected!("pclmulqdq")
     }
     #[cfg(all(feature = "aws-lc", target_arch = "aarch64"))]
     {
-        std::arch::is_aarch64_feature_detected!("aes")
-            && std::arch::is_aarch64_feature_detected!("pmull")
+        std::arch::is_aarch64_feature_detected!("aes") && std::arch::is_aarch64_feature_detected!("pmull")
     }
-    #[cfg(not(all(
-        feature = "aws-lc",
-        any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")
-    )))]
+    #[cfg(not(all(feature = "aws-lc", any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64"))))]
     {
         cfg!(target_feature = "aes")
     }
@@ -186,11 +171,7 @@ mod tests {
 
     #[test]
     fn our_order_decides_not_the_servers() {
-        let offered = [
-            "aead_xchacha20_poly1305_rtpsize",
-            "aead_aes256_gcm_rtpsize",
-            "xsalsa20_poly1305_lite",
-        ];
+        let offered = ["aead_xchacha20_poly1305_rtpsize", "aead_aes256_gcm_rtpsize", "xsalsa20_poly1305_lite"];
         for preference in [[Mode::ALL[0], Mode::ALL[1]], [Mode::ALL[1], Mode::ALL[0]]] {
             assert_eq!(negotiate_from(&preference, &offered), Ok(preference[0]));
         }

@@ -43,10 +43,7 @@ impl Opener {
     /// Makes an opener for a session.
     #[must_use]
     pub fn new(mode: Mode, key: &SecretKey) -> Self {
-        Self {
-            cipher: Cipher::new(mode, key.bytes()),
-            mode,
-        }
+        Self { cipher: Cipher::new(mode, key.bytes()), mode }
     }
 
     /// Opens a sealed RTP packet in place and says where in it the media is.
@@ -93,18 +90,12 @@ impl Opener {
     /// nothing changed. [`OpenError::Auth`] when the packet is not authentic; the bytes behind the
     /// clear part are then unspecified.
     pub fn open(&self, packet: &mut [u8], clear_len: usize) -> Result<usize, OpenError> {
-        let (rest, suffix) = packet
-            .split_last_chunk_mut::<SUFFIX_LEN>()
-            .ok_or(OpenError::TooShort)?;
-        let (clear, sealed) = rest
-            .split_at_mut_checked(clear_len)
-            .ok_or(OpenError::TooShort)?;
+        let (rest, suffix) = packet.split_last_chunk_mut::<SUFFIX_LEN>().ok_or(OpenError::TooShort)?;
+        let (clear, sealed) = rest.split_at_mut_checked(clear_len).ok_or(OpenError::TooShort)?;
         if sealed.len() < TAG_LEN {
             return Err(OpenError::TooShort);
         }
-        self.cipher
-            .open(*suffix, clear, sealed)
-            .map_err(|_| OpenError::Auth)?;
+        self.cipher.open(*suffix, clear, sealed).map_err(|_| OpenError::Auth)?;
         Ok(packet.len() - OVERHEAD)
     }
 
@@ -117,9 +108,7 @@ impl Opener {
 
 impl fmt::Debug for Opener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opener")
-            .field("mode", &self.mode)
-            .finish_non_exhaustive()
+        f.debug_struct("Opener").field("mode", &self.mode).finish_non_exhaustive()
     }
 }
 

@@ -86,10 +86,7 @@ impl Sealer {
     /// When a packet was already sealed.
     #[must_use]
     pub fn with_suffix_order(mut self, order: SuffixOrder) -> Self {
-        assert!(
-            self.used == 0,
-            "the suffix order is chosen before the first packet"
-        );
+        assert!(self.used == 0, "the suffix order is chosen before the first packet");
         self.order = order;
         self
     }
@@ -129,27 +126,14 @@ impl Sealer {
     /// [`SealError::Bounds`] or [`SealError::NoRoom`] when the lengths do not fit, with nothing
     /// changed. [`SealError::NonceExhausted`] when the key is used up, with nothing changed.
     /// [`SealError::Cipher`] when the cipher failed; the buffer must not be sent.
-    pub fn seal(
-        &mut self,
-        buffer: &mut [u8],
-        clear_len: usize,
-        len: usize,
-    ) -> Result<usize, SealError> {
+    pub fn seal(&mut self, buffer: &mut [u8], clear_len: usize, len: usize) -> Result<usize, SealError> {
         let (plain, room) = buffer.split_at_mut_checked(len).ok_or(SealError::Bounds)?;
-        let (clear, secret) = plain
-            .split_at_mut_checked(clear_len)
-            .ok_or(SealError::Bounds)?;
-        let (tag, room) = room
-            .split_first_chunk_mut::<TAG_LEN>()
-            .ok_or(SealError::NoRoom)?;
-        let suffix = room
-            .first_chunk_mut::<SUFFIX_LEN>()
-            .ok_or(SealError::NoRoom)?;
+        let (clear, secret) = plain.split_at_mut_checked(clear_len).ok_or(SealError::Bounds)?;
+        let (tag, room) = room.split_first_chunk_mut::<TAG_LEN>().ok_or(SealError::NoRoom)?;
+        let suffix = room.first_chunk_mut::<SUFFIX_LEN>().ok_or(SealError::NoRoom)?;
 
         *suffix = self.next_suffix()?;
-        self.cipher
-            .seal(*suffix, clear, secret, tag)
-            .map_err(|_| SealError::Cipher)?;
+        self.cipher.seal(*suffix, clear, secret, tag).map_err(|_| SealError::Cipher)?;
         Ok(len + OVERHEAD)
     }
 
@@ -183,10 +167,7 @@ impl Sealer {
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealer")
-            .field("mode", &self.mode)
-            .field("remaining", &self.remaining())
-            .finish_non_exhaustive()
+        f.debug_struct("Sealer").field("mode", &self.mode).field("remaining", &self.remaining()).finish_non_exhaustive()
     }
 }
 

@@ -33,14 +33,8 @@ pub struct Request {
 impl Request {
     /// Writes the request to `out`.
     pub fn write(&self, out: &mut [u8; DISCOVERY_LEN]) {
-        Wire {
-            kind: REQUEST_TYPE,
-            length: LENGTH_FIELD,
-            ssrc: self.ssrc,
-            address: &[0; ADDRESS_LEN],
-            port: 0,
-        }
-        .write(out);
+        Wire { kind: REQUEST_TYPE, length: LENGTH_FIELD, ssrc: self.ssrc, address: &[0; ADDRESS_LEN], port: 0 }
+            .write(out);
     }
 
     /// Reads a request, as a server does.
@@ -87,20 +81,10 @@ pub struct Response {
 impl Response {
     /// Writes the response to `out`, as a server does.
     pub fn write(&self, out: &mut [u8; DISCOVERY_LEN]) {
-        let mut text = Text {
-            bytes: [0; ADDRESS_LEN],
-            len: 0,
-        };
-        write!(text, "{}", self.address)
-            .expect("the longest address is 45 characters and the field has room for 63");
-        Wire {
-            kind: RESPONSE_TYPE,
-            length: LENGTH_FIELD,
-            ssrc: self.ssrc,
-            address: &text.bytes,
-            port: self.port,
-        }
-        .write(out);
+        let mut text = Text { bytes: [0; ADDRESS_LEN], len: 0 };
+        write!(text, "{}", self.address).expect("the longest address is 45 characters and the field has room for 63");
+        Wire { kind: RESPONSE_TYPE, length: LENGTH_FIELD, ssrc: self.ssrc, address: &text.bytes, port: self.port }
+            .write(out);
     }
 
     /// Reads a response that must be for the stream `expected`.
@@ -122,11 +106,7 @@ impl Response {
         if wire.ssrc != expected {
             return Err(ResponseError::Ssrc);
         }
-        let end = wire
-            .address
-            .iter()
-            .position(|&byte| byte == 0)
-            .ok_or(ResponseError::NoTerminator)?;
+        let end = wire.address.iter().position(|&byte| byte == 0).ok_or(ResponseError::NoTerminator)?;
         let address = wire
             .address
             .get(..end)
@@ -136,11 +116,7 @@ impl Response {
         if wire.port == 0 {
             return Err(ResponseError::Port);
         }
-        Ok(Self {
-            ssrc: wire.ssrc,
-            address,
-            port: wire.port,
-        })
+        Ok(Self { ssrc: wire.ssrc, address, port: wire.port })
     }
 }
 

@@ -47,11 +47,7 @@ impl<'a> Extension<'a> {
     /// Returns the elements of a body in the one-byte form; none for any other profile.
     #[must_use]
     pub const fn elements(&self) -> OneByteElements<'a> {
-        OneByteElements::new(if self.profile == ONE_BYTE_PROFILE {
-            self.body
-        } else {
-            &[]
-        })
+        OneByteElements::new(if self.profile == ONE_BYTE_PROFILE { self.body } else { &[] })
     }
 
     /// Returns the audio level, if the extension carries one.
@@ -63,16 +59,14 @@ impl<'a> Extension<'a> {
     /// Returns the speaker flags, if the extension carries them.
     #[must_use]
     pub fn speaker_flags(&self) -> Option<SpeakerFlags> {
-        self.single_byte(SPEAKER_FLAGS_ID)
-            .map(SpeakerFlags::from_byte)
+        self.single_byte(SPEAKER_FLAGS_ID).map(SpeakerFlags::from_byte)
     }
 
     fn single_byte(&self, id: u8) -> Option<u8> {
-        self.elements()
-            .find_map(|element| match (element.id, element.data) {
-                (found, &[byte]) if found == id => Some(byte),
-                _ => None,
-            })
+        self.elements().find_map(|element| match (element.id, element.data) {
+            (found, &[byte]) if found == id => Some(byte),
+            _ => None,
+        })
     }
 }
 
@@ -101,10 +95,7 @@ impl<'a> OneByteElements<'a> {
     /// Starts at the beginning of `body`.
     #[must_use]
     pub const fn new(body: &'a [u8]) -> Self {
-        Self {
-            rest: body,
-            stop: None,
-        }
+        Self { rest: body, stop: None }
     }
 
     /// Returns why the walk ended; `None` while it has not.
@@ -130,8 +121,7 @@ impl<'a> Iterator for OneByteElements<'a> {
                 0 => break Stop::IdZeroWithLength,
                 15 => break Stop::Id15,
                 id => {
-                    let Some((data, rest)) = rest.split_at_checked(usize::from(head & 0x0F) + 1)
-                    else {
+                    let Some((data, rest)) = rest.split_at_checked(usize::from(head & 0x0F) + 1) else {
                         break Stop::Overrun;
                     };
                     self.rest = rest;
@@ -242,11 +232,7 @@ impl SpeakerFlags {
             None => 0,
         };
         let flags = ((byte & 6) >> 1) | ((byte & 1) << 2);
-        if flags == 0 || flags & 4 != 0 {
-            flags | 1
-        } else {
-            flags
-        }
+        if flags == 0 || flags & 4 != 0 { flags | 1 } else { flags }
     }
 
     /// Reads the flags from their byte on the wire.
@@ -305,16 +291,7 @@ impl AudioExtension {
     #[must_use]
     pub const fn to_bytes(self) -> [u8; Self::LEN] {
         let [p0, p1] = ONE_BYTE_PROFILE.to_be_bytes();
-        [
-            p0,
-            p1,
-            0,
-            1,
-            AUDIO_LEVEL_ID << 4,
-            self.level.0,
-            SPEAKER_FLAGS_ID << 4,
-            self.speaker.0,
-        ]
+        [p0, p1, 0, 1, AUDIO_LEVEL_ID << 4, self.level.0, SPEAKER_FLAGS_ID << 4, self.speaker.0]
     }
 }
 

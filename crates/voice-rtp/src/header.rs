@@ -71,34 +71,16 @@ impl RtpHeader {
         let [q0, q1] = self.sequence.get().to_be_bytes();
         let [t0, t1, t2, t3] = self.timestamp.get().to_be_bytes();
         let [s0, s1, s2, s3] = self.ssrc.get().to_be_bytes();
-        *out = [
-            VERSION << 6,
-            second,
-            q0,
-            q1,
-            t0,
-            t1,
-            t2,
-            t3,
-            s0,
-            s1,
-            s2,
-            s3,
-        ];
+        *out = [VERSION << 6, second, q0, q1, t0, t1, t2, t3, s0, s1, s2, s3];
     }
 
     /// Writes the header followed by the extension that voice clients attach to their audio.
     ///
     /// The result is twenty bytes, of which the last four (the extension body) are sealed together
     /// with the payload.
-    pub fn write_with_audio(
-        &self,
-        audio: AudioExtension,
-        out: &mut [u8; Self::LEN + AudioExtension::LEN],
-    ) {
-        let (fixed, extension) = out
-            .split_first_chunk_mut::<{ Self::LEN }>()
-            .expect("the array is longer than the header");
+    pub fn write_with_audio(&self, audio: AudioExtension, out: &mut [u8; Self::LEN + AudioExtension::LEN]) {
+        let (fixed, extension) =
+            out.split_first_chunk_mut::<{ Self::LEN }>().expect("the array is longer than the header");
         self.write(fixed);
         fixed[0] |= EXTENSION;
         extension.copy_from_slice(&audio.to_bytes());
@@ -143,10 +125,7 @@ mod tests {
 
     #[test]
     fn an_oversized_payload_type_does_not_set_the_marker() {
-        let header = RtpHeader {
-            payload_type: 0xF8,
-            ..RtpHeader::default()
-        };
+        let header = RtpHeader { payload_type: 0xF8, ..RtpHeader::default() };
         let mut bytes = [0; 12];
         header.write(&mut bytes);
         assert_eq!(bytes[1], 0x78);

@@ -52,27 +52,20 @@ impl<'a> Packet<'a> {
     /// [`ExtensionOverrun`](ParseError::ExtensionOverrun),
     /// [`PaddingOverrun`](ParseError::PaddingOverrun) or [`PaddingZero`](ParseError::PaddingZero).
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
-        let (fixed, rest) = bytes
-            .split_first_chunk::<{ RtpHeader::LEN }>()
-            .ok_or(ParseError::TooShort)?;
+        let (fixed, rest) = bytes.split_first_chunk::<{ RtpHeader::LEN }>().ok_or(ParseError::TooShort)?;
         let header = RtpHeader::parse(fixed)?;
         let flags = fixed[0];
 
-        let (csrcs, rest) = rest
-            .split_at_checked(csrc_len(flags))
-            .ok_or(ParseError::CsrcOverrun)?;
+        let (csrcs, rest) = rest.split_at_checked(csrc_len(flags)).ok_or(ParseError::CsrcOverrun)?;
         let (csrcs, _) = csrcs.as_chunks::<4>();
 
         let (extension, rest) = if flags & EXTENSION == 0 {
             (None, rest)
         } else {
-            let (&[p0, p1, w0, w1], rest) = rest
-                .split_first_chunk::<{ PREAMBLE_LEN }>()
-                .ok_or(ParseError::ExtensionPreambleOverrun)?;
+            let (&[p0, p1, w0, w1], rest) =
+                rest.split_first_chunk::<{ PREAMBLE_LEN }>().ok_or(ParseError::ExtensionPreambleOverrun)?;
             let words = u16::from_be_bytes([w0, w1]);
-            let (body, rest) = rest
-                .split_at_checked(usize::from(words) * 4)
-                .ok_or(ParseError::ExtensionOverrun)?;
+            let (body, rest) = rest.split_at_checked(usize::from(words) * 4).ok_or(ParseError::ExtensionOverrun)?;
             let profile = u16::from_be_bytes([p0, p1]);
             (Some(Extension::new(profile, body)), rest)
         };
@@ -85,25 +78,12 @@ impl<'a> Packet<'a> {
             if count == 0 {
                 return Err(ParseError::PaddingZero);
             }
-            let kept = rest
-                .len()
-                .checked_sub(count)
-                .ok_or(ParseError::PaddingOverrun)?;
-            let (payload, _) = rest
-                .split_at_checked(kept)
-                .ok_or(ParseError::PaddingOverrun)?;
+            let kept = rest.len().checked_sub(count).ok_or(ParseError::PaddingOverrun)?;
+            let (payload, _) = rest.split_at_checked(kept).ok_or(ParseError::PaddingOverrun)?;
             (payload, count)
         };
 
-        Ok(Self {
-            bytes,
-            header,
-            csrcs,
-            extension,
-            payload,
-            payload_start,
-            padding_len,
-        })
+        Ok(Self { bytes, header, csrcs, extension, payload, payload_start, padding_len })
     }
 
     /// Returns the whole packet as it was parsed.
@@ -166,9 +146,7 @@ impl Iterator for Csrcs<'_> {
     type Item = Ssrc;
 
     fn next(&mut self) -> Option<Ssrc> {
-        self.0
-            .next()
-            .map(|bytes| Ssrc::new(u32::from_be_bytes(*bytes)))
+        self.0.next().map(|bytes| Ssrc::new(u32::from_be_bytes(*bytes)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -1,8 +1,6 @@
 //! The ciphers of AWS-LC.
 
-use aws_lc_rs::aead::{
-    AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
-};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use chacha20::hchacha;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -22,9 +20,9 @@ pub(crate) enum Cipher {
 impl Cipher {
     pub(crate) fn new(mode: Mode, key: &[u8; SecretKey::LEN]) -> Self {
         match mode {
-            Mode::Aes256GcmRtpsize => Self::Aes(LessSafeKey::new(
-                UnboundKey::new(&AES_256_GCM, key).expect("an AES-256 key has 32 bytes"),
-            )),
+            Mode::Aes256GcmRtpsize => {
+                Self::Aes(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("an AES-256 key has 32 bytes")))
+            }
             Mode::XChaCha20Poly1305Rtpsize => Self::XChaCha(Zeroizing::new(*key)),
         }
     }
@@ -44,16 +42,8 @@ impl Cipher {
     }
 
     /// Decrypts `in_out` in place, which ends with the tag.
-    pub(crate) fn open(
-        &self,
-        suffix: [u8; SUFFIX_LEN],
-        clear: &[u8],
-        in_out: &mut [u8],
-    ) -> Result<(), Refused> {
-        self.with_key(suffix, |key, nonce| {
-            key.open_in_place(nonce, Aad::from(clear), in_out)
-                .map(|_| ())
-        })
+    pub(crate) fn open(&self, suffix: [u8; SUFFIX_LEN], clear: &[u8], in_out: &mut [u8]) -> Result<(), Refused> {
+        self.with_key(suffix, |key, nonce| key.open_in_place(nonce, Aad::from(clear), in_out).map(|_| ()))
     }
 
     /// Runs `operation` with the AEAD key and the 12-byte nonce that belong to `suffix`.
