@@ -84,24 +84,42 @@ impl<'a> Envelope<'a> {
 
     /// Decodes the payload as the object `T`.
     pub(crate) fn object<T: Deserialize<'a>>(&self) -> Result<T, DecodeError> {
-        // Derived types would take an array of their fields, too.
-        if !self.data.starts_with('{') {
-            return Err(self.wrong("expected an object"));
-        }
-        self.value()
+        self.parse_object(self.data)
+    }
+
+    /// Decodes a part of the payload as the object `T`.
+    pub(crate) fn inner_object<T: Deserialize<'a>>(&self, part: Option<&'a RawValue>) -> Result<T, DecodeError> {
+        self.parse_object(part.map_or("null", RawValue::get))
     }
 
     /// Decodes the payload as any JSON value `T`.
     pub(crate) fn value<T: Deserialize<'a>>(&self) -> Result<T, DecodeError> {
-        serde_json::from_str(self.data).map_err(|error| DecodeError::wrong_payload(self.opcode, self.sequence, &error))
+        self.parse(self.data)
+    }
+
+    /// Whether the payload is an object.
+    pub(crate) fn is_object(&self) -> bool {
+        self.data.starts_with('{')
     }
 
     pub(crate) fn unknown(&self) -> UnknownMessage {
         UnknownMessage { opcode: self.opcode, data: self.data.to_owned() }
     }
 
-    fn wrong(&self, detail: &str) -> DecodeError {
-        DecodeError::WrongPayload { opcode: self.opcode, sequence: self.sequence, detail: detail.to_owned() }
+    fn parse_object<T: Deserialize<'a>>(&self, json: &'a str) -> Result<T, DecodeError> {
+        // Derived types would take an array of their fields, too.
+        if !json.starts_with('{') {
+            return Err(DecodeError::WrongPayload {
+                opcode: self.opcode,
+                sequence: self.sequence,
+                detail: "expected an object".to_owned(),
+            });
+        }
+        self.parse(json)
+    }
+
+    fn parse<T: Deserialize<'a>>(&self, json: &'a str) -> Result<T, DecodeError> {
+        serde_json::from_str(json).map_err(|error| DecodeError::wrong_payload(self.opcode, self.sequence, &error))
     }
 }
 

@@ -48,7 +48,7 @@ impl Heartbeat {
             seq_ack: Option<i64>,
         }
 
-        if is_object(envelope) {
+        if envelope.is_object() {
             let Object { t: nonce, seq_ack } = envelope.object()?;
             return Ok(Self { nonce, seq_ack, form: HeartbeatForm::Object });
         }
@@ -80,7 +80,7 @@ impl HeartbeatAck {
             t: Echo,
         }
 
-        if is_object(envelope) {
+        if envelope.is_object() {
             let Object { t: Echo(nonce) } = envelope.object()?;
             return Ok(Self { nonce, form: HeartbeatForm::Object });
         }
@@ -110,6 +110,80 @@ impl<'de> Deserialize<'de> for Echo {
     }
 }
 
-fn is_object(envelope: &Envelope<'_>) -> bool {
-    envelope.data.starts_with('{')
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ClientMessage, ServerMessage};
+
+    fn beat(d: &str) -> Option<Heartbeat> {
+        match ClientMessage::decode(&format!(r#"{{"op":3,"d":{d}}}"#)) {
+            Ok(ClientMessage::Heartbeat(heartbeat)) => Some(heartbeat),
+            Err(error) => {
+                assert_eq!(error.opcode(), Some(Opcode::Heartbeat));
+                None
+            }
+            Ok(other) => panic!("{other:?}"),
+        }
+    }
+
+    fn ack(d: &str) -> Option<HeartbeatAck> {
+        match ServerMessage::decode(&format!(r#"{{"op":6,"d":{d}}}"#)).map(|numbered| numbered.message) {
+            Ok(ServerMessage::HeartbeatAck(ack)) => Some(ack),
+            Err(error) => {
+                assert_eq!(error.opcode(), Some(Opcode::HeartbeatAck));
+                None
+            }
+            Ok(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn heartbeat_nonce_is_an_integer() {
+        let (nonce, seq_ack) = (1_785_000_000_123, Some(10));
+        let object = Heartbeat { nonce, seq_ack, form: HeartbeatForm::Object };
+        assert_eq!(beat(r#"{"t":1785000000123,"seq_ack":10}"#), Some(object));
+        let number = Heartbeat { nonce, seq_ack: None, form: HeartbeatForm::Number };
+        assert_eq!(beat("1785000000123"), Some(number));
+        for refused in [r#"{"t":"1","seq_ack":1}"#, r#"{"seq_ack":1}"#, "\"1\"", "-1", "1.5", "null", "[1]", "{}"] {
+            assert_eq!(beat(refused), None, "{refused}");
+        }
+    }
+
+    #[test]
+    fn acknowledged_sequence_keeps_zero_minus_one_and_none_apart() {
+        for (json, seq_ack) in [
+            (r#"{"t":1,"seq_ack":0}"#, Some(0)),
+            (r#"{"t":1,"seq_ack":-1}"#, Some(-1)),
+            (r#"{"t":1,"seq_ack":65535}"#, Some(65535)),
+            (r#"{"t":1}"#, None),
+        ] {
+            let heartbeat = beat(json).unwrap();
+            assert_eq!(heartbeat.seq_ack, seq_ack);
+            assert_eq!(heartbeat.encode(), format!(r#"{{"op":3,"d":{json}}}"#));
+        }
+        assert_eq!(beat(r#"{"t":1,"seq_ack":null}"#).unwrap().seq_ack, None);
+    }
+
+    #[test]
+    fn old_form_has_no_acknowledged_sequence() {
+        let heartbeat = Heartbeat { nonce: 5, seq_ack: Some(3), form: HeartbeatForm::Number };
+        assert_eq!(heartbeat.encode(), r#"{"op":3,"d":5}"#);
+    }
+
+    #[test]
+    fn ack_nonce_is_an_integer_or_a_string_of_digits() {
+        for (d, form) in [
+            (r#"{"t":1785000000123}"#, HeartbeatForm::Object),
+            (r#"{"t":"1785000000123"}"#, HeartbeatForm::Object),
+            ("1785000000123", HeartbeatForm::Number),
+            ("\"1785000000123\"", HeartbeatForm::Number),
+        ] {
+            assert_eq!(ack(d), Some(HeartbeatAck { nonce: 1_785_000_000_123, form }));
+        }
+        for refused in
+            ["\"\"", "\"1x\"", r#"{"t":"+1"}"#, r#"{"t":null}"#, "{}", "-1", "1.5", "null", "18446744073709551616"]
+        {
+            assert_eq!(ack(refused), None, "{refused}");
+        }
+    }
 }

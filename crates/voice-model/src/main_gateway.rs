@@ -89,3 +89,26 @@ impl UpdateVoiceState {
         codec::encode(Opcode::from(4), self, None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn voice_state_needs_only_user_and_session() {
+        let state: VoiceState =
+            serde_json::from_str(r#"{"user_id":1,"session_id":"s","member":{"nick":null}}"#).unwrap();
+        assert_eq!((state.user_id, state.session_id.expose()), (UserId::new(1), "s"));
+        assert_eq!((state.guild_id, state.channel_id), (None, None));
+        assert!(!state.mute && !state.suppress);
+        assert!(serde_json::from_str::<VoiceState>(r#"{"user_id":1}"#).is_err());
+    }
+
+    #[test]
+    fn null_endpoint_is_no_endpoint() {
+        let update: VoiceServerUpdate =
+            serde_json::from_str(r#"{"token":"t","guild_id":"1","endpoint":null}"#).unwrap();
+        assert_eq!(update.endpoint, None);
+        assert_eq!(serde_json::to_string(&update).unwrap(), r#"{"token":"t","guild_id":"1","endpoint":null}"#);
+    }
+}

@@ -258,7 +258,6 @@ impl Hello {
 }
 
 /// Servers write the interval as an integer; clients exist that do not take `13750.0`.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn whole_if_possible<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     /// Up to here every integer is exact in an `f64`.
     const LIMIT: f64 = 9_007_199_254_740_992.0;
@@ -297,4 +296,111 @@ where
     }
 
     deserializer.deserialize_seq(Bounded::<T, MAX>(PhantomData))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(text: &str) -> ServerMessage {
+        ServerMessage::decode(text).unwrap().message
+    }
+
+    fn hello(json: &str) -> Hello {
+        match decode(&format!(r#"{{"op":8,"d":{{"heartbeat_interval":{json}}}}}"#)) {
+            ServerMessage::Hello(hello) => hello,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn heartbeat_interval_is_integer_or_float_and_written_whole() {
+        for json in ["13750", "13750.0", "1.375e4"] {
+            let hello = hello(json);
+            assert_eq!(hello.heartbeat_interval_ms, 13750.0);
+            assert_eq!(hello.interval(), Duration::from_millis(13750));
+            assert_eq!(ServerMessage::Hello(hello).encode(None), r#"{"op":8,"d":{"heartbeat_interval":13750}}"#);
+        }
+        let hello = hello("41250.5");
+        assert_eq!(ServerMessage::Hello(hello).encode(None), r#"{"op":8,"d":{"heartbeat_interval":41250.5}}"#);
+    }
+
+    #[test]
+    fn usable_heartbeat_interval_is_limited() {
+        let interval = |heartbeat_interval_ms| Hello { heartbeat_interval_ms, version: None }.interval();
+        for nonsense in [0.0, -0.0, -1.0, f64::NAN, f64::NEG_INFINITY] {
+            assert_eq!(interval(nonsense), Duration::from_secs(5), "{nonsense}");
+        }
+        for (ms, seconds) in [(f64::MIN_POSITIVE, 1), (999.9, 1), (60_000.1, 60), (1e300, 60), (f64::INFINITY, 60)] {
+            assert_eq!(interval(ms), Duration::from_secs(seconds), "{ms}");
+        }
+        assert_eq!(interval(1500.5), Duration::from_micros(1_500_500));
+    }
+
+    #[test]
+    fn media_address_needs_an_ip_address_and_a_port() {
+        let ready = |ip: &str, port| Ready { ssrc: 1, ip: ip.to_owned(), port, modes: Vec::new() };
+        assert_eq!(ready("127.0.0.1", 50007).media_addr(), Some(([127, 0, 0, 1], 50007).into()));
+        assert_eq!(ready("2001:db8::1", 1).media_addr(), Some("[2001:db8::1]:1".parse().unwrap()));
+        for (ip, port) in [("127.0.0.1", 0), ("example.net", 1), ("", 1), ("127.0.0.1 ", 1), ("[::1]", 1)] {
+            assert_eq!(ready(ip, port).media_addr(), None, "{ip:?} {port}");
+        }
+    }
+
+    #[test]
+    fn user_ids_are_limited() {
+        let of = |count: usize| {
+            let ids = vec!["1"; count].join(",");
+            format!(r#"{{"op":11,"d":{{"user_ids":[{ids}]}},"seq":0}}"#)
+        };
+        let ServerMessage::ClientsConnect(users) = decode(&of(MAX_USER_IDS)) else { panic!() };
+        assert_eq!(users.user_ids.len(), MAX_USER_IDS);
+        let error = ServerMessage::decode(&of(MAX_USER_IDS + 1)).unwrap_err();
+        assert_eq!((error.opcode(), error.sequence()), (Some(Opcode::ClientsConnect), Some(0)));
+    }
+
+    #[test]
+    fn modes_are_limited() {
+        let of = |count: usize| {
+            let modes = vec!["\"m\""; count].join(",");
+            format!(r#"{{"op":2,"d":{{"ssrc":1,"ip":"","port":1,"modes":[{modes}]}}}}"#)
+        };
+        assert!(ServerMessage::decode(&of(MAX_MODES)).is_ok());
+        assert!(ServerMessage::decode(&of(MAX_MODES + 1)).is_err());
+    }
+
+    #[test]
+    fn sequence_zero_is_kept_whatever_the_payload_is() {
+        let typed = r#"{"op":13,"d":{"user_id":"80351110224678912"},"seq":0}"#;
+        assert_eq!(ServerMessage::decode(typed).unwrap().sequence, Some(0));
+        let unknown = ServerMessage::decode(r#"{"op":77,"seq":0}"#).unwrap();
+        assert_eq!(unknown.sequence, Some(0));
+        assert_eq!(unknown.message.encode(unknown.sequence), r#"{"op":77,"d":null,"seq":0}"#);
+        for wrong in [r#"{"op":13,"seq":0}"#, r#"{"op":13,"d":{"user_id":-1},"seq":0}"#, r#"{"seq":0,"op":6,"d":{}}"#] {
+            let error = ServerMessage::decode(wrong).unwrap_err();
+            assert!(matches!(error, DecodeError::WrongPayload { .. }));
+            assert_eq!(error.sequence(), Some(0));
+        }
+        let none = ServerMessage::decode(r#"{"op":13,"d":{"user_id":"1"}}"#).unwrap();
+        assert_eq!(none.sequence, None);
+    }
+
+    #[test]
+    fn messages_without_payload_take_any() {
+        for d in ["null", "{}", "[1,2]", "\"x\"", "{\"_trace\":[]}"] {
+            assert_eq!(decode(&format!(r#"{{"op":9,"d":{d}}}"#)), ServerMessage::Resumed);
+            assert_eq!(decode(&format!(r#"{{"op":3,"d":{d}}}"#)), ServerMessage::Heartbeat);
+        }
+        assert_eq!(ServerMessage::Heartbeat.encode(None), r#"{"op":3,"d":null}"#);
+    }
+
+    #[test]
+    fn key_of_another_length_is_a_wrong_payload() {
+        for len in [0, 31, 33] {
+            let key = vec!["7"; len].join(",");
+            let text = format!(r#"{{"op":4,"d":{{"mode":"m","secret_key":[{key}]}}}}"#);
+            let error = ServerMessage::decode(&text).unwrap_err();
+            assert_eq!(error.opcode(), Some(Opcode::SessionDescription), "{len}");
+        }
+    }
 }

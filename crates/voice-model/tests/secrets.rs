@@ -1,0 +1,84 @@
+//! Nothing that prints a message prints a secret of it.
+#![cfg(feature = "serde")]
+
+mod samples;
+
+use voice_model::{
+    ClientMessage, DecodeError, Numbered, ServerMessage, SessionId, Token, VoiceServerUpdate, VoiceState,
+};
+
+const SESSION_ID: &str = "4f1d0c9be27a8e63";
+const TOKEN: &str = "a6d2c81e07b94f35";
+/// Part of the key in the sample of opcode 4, as `Debug` would print it.
+const KEY: [&str; 2] = ["7, 99, 18, 240", "99,\n"];
+
+fn assert_prints_none(printed: &str) {
+    for secret in [SESSION_ID, TOKEN].iter().chain(&KEY) {
+        assert!(!printed.contains(secret), "{printed}");
+    }
+}
+
+fn assert_debug_prints_none(value: &impl core::fmt::Debug) {
+    assert_prints_none(&format!("{value:?}"));
+    assert_prints_none(&format!("{value:#?}"));
+}
+
+#[test]
+fn debug_of_every_message_prints_no_secret() {
+    let mut redacted = 0;
+    for text in samples::client().chain(samples::server()) {
+        // Each in both directions: what one side has no type for must not be printed either.
+        let client = ClientMessage::decode(text);
+        let server = ServerMessage::decode(text);
+        assert_debug_prints_none(&client);
+        assert_debug_prints_none(&server);
+        redacted += usize::from(format!("{client:?}{server:?}").contains("[..]"));
+    }
+    assert!(redacted >= 6, "the samples hold secrets: Identify, Resume, Session Description");
+}
+
+#[test]
+fn debug_of_main_gateway_payloads_prints_no_secret() {
+    assert_debug_prints_none(&VoiceServerUpdate {
+        token: Token::new(TOKEN),
+        guild_id: 1.into(),
+        endpoint: Some("sample-1234.example.net:443".to_owned()),
+    });
+    let json = format!(r#"{{"user_id":"1","session_id":"{SESSION_ID}"}}"#);
+    let state: VoiceState = serde_json::from_str(&json).unwrap();
+    assert_debug_prints_none(&state);
+    assert_debug_prints_none(&Numbered { sequence: None, message: SessionId::new(SESSION_ID) });
+}
+
+#[test]
+fn errors_quote_nothing_of_a_malformed_message() {
+    let cases = [
+        // A secret where another type belongs.
+        format!(r#"{{"op":0,"d":{{"server_id":"{TOKEN}","user_id":"1"}}}}"#),
+        format!(r#"{{"op":0,"d":{{"server_id":"{TOKEN}, expected {SESSION_ID}","user_id":"1"}}}}"#),
+        format!(r#"{{"op":0,"d":"{TOKEN}"}}"#),
+        format!(r#"{{"op":1,"d":{{"protocol":"udp","data":"{TOKEN}"}}}}"#),
+        format!(r#"{{"op":3,"d":{{"t":"{TOKEN}"}}}}"#),
+        format!(r#"{{"op":3,"d":"{TOKEN}"}}"#),
+        format!(r#"{{"op":4,"d":{{"mode":"m","secret_key":"{TOKEN}"}}}}"#),
+        format!(r#"{{"op":4,"d":{{"mode":"m","secret_key":["{TOKEN}"]}}}}"#),
+        format!(r#"{{"op":6,"d":{{"t":"{TOKEN}"}}}}"#),
+        format!(r#"{{"op":8,"d":{{"heartbeat_interval":"{TOKEN}"}}}}"#),
+        // A secret in a text that is no message.
+        format!(r#"{{"op":0,"d":{{"token":"{TOKEN}","session_id":"{SESSION_ID}""#),
+        format!(r#"{{"op":"{TOKEN}"}}"#),
+        format!(r#"{{"op":5,"d":{{}},"seq":"{TOKEN}"}}"#),
+        format!(r#"{{"{TOKEN}":1,"op":1,"op":2}}"#),
+        format!("\"{TOKEN}\""),
+        TOKEN.to_owned(),
+    ];
+    for text in &cases {
+        let errors: Vec<DecodeError> =
+            [ServerMessage::decode(text).err(), ClientMessage::decode(text).err()].into_iter().flatten().collect();
+        assert!(!errors.is_empty(), "{text}");
+        for error in errors {
+            assert_debug_prints_none(&error);
+            assert_prints_none(&error.to_string());
+        }
+    }
+}
