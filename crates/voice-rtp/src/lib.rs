@@ -13,6 +13,7 @@ mod header;
 mod number;
 mod packet;
 mod ping;
+pub mod rtcp;
 mod sequence;
 
 pub use crate::classify::{Kind, classify};

@@ -1,7 +1,5 @@
 //! IP discovery and the UDP ping against known answers.
 
-#![allow(missing_docs, reason = "a test")]
-
 mod vectors;
 
 use voice_rtp::discovery::{DISCOVERY_LEN, Request, RequestError, Response, ResponseError};

@@ -1,7 +1,5 @@
 //! RTP packets, extensions, demultiplexing and arithmetic against known answers.
 
-#![allow(missing_docs, reason = "a test")]
-
 mod vectors;
 
 use voice_rtp::extension::{AudioExtension, AudioLevel, OneByteElements, SpeakerFlags, Stop};
