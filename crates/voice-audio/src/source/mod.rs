@@ -1,10 +1,22 @@
 //! Where frames to send come from.
 
+#[cfg(all(feature = "containers", any(feature = "audiopus", feature = "opus-pure")))]
+mod file;
+#[cfg(feature = "containers")]
+mod prefetch;
+mod reader;
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::{FrameBuf, FrameTooLong};
+
+#[cfg(all(feature = "containers", any(feature = "audiopus", feature = "opus-pure")))]
+pub use file::{FileReader, Format, OpenError, OpenOptions, open};
+#[cfg(feature = "containers")]
+pub use prefetch::{Prefetch, ReaderStopped};
+pub use reader::{FrameReader, ReadError};
 
 /// Something that yields one Opus frame every 20 ms.
 ///

@@ -1,0 +1,322 @@
+//! Files of any usual kind as 20 ms Opus frames.
+
+mod edit_list;
+mod input;
+mod mix;
+mod opus_head;
+mod resample;
+mod transcode;
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::path::Path;
+use std::time::Duration;
+
+use input::{Input, Next};
+use transcode::Transcoder;
+
+use super::{FrameReader, ReadError};
+use crate::FrameBuf;
+use crate::opus::Packet;
+
+/// Opens an audio file, whatever its name; its contents decide.
+///
+/// Reads the file as it plays; blocks on the disk. See [`FileReader`].
+///
+/// # Errors
+///
+/// [`OpenError`] says what to tell the user.
+///
+/// ```
+/// use std::path::Path;
+/// use voice_audio::FrameBuf;
+/// use voice_audio::source::{FrameReader, OpenOptions, open};
+///
+/// # let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/assets");
+/// let mut song = open(&dir.join("sweep-20ms.opus"), OpenOptions::default())?;
+/// assert!(song.is_passthrough());
+/// let (mut frame, mut frames) = (FrameBuf::new(), 0);
+/// while song.read_frame(&mut frame)? {
+///     frames += 1;
+/// }
+/// assert_eq!(frames, 51);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn open(path: &Path, options: OpenOptions) -> Result<FileReader, OpenError> {
+    let file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => OpenError::NotFound,
+        _ => OpenError::Io(error),
+    })?;
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    FileReader::with_hint(file, extension, options)
+}
+
+/// How to play a file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OpenOptions {
+    /// Bits per second to encode with, if anything has to be encoded. The default is 64 000.
+    pub bitrate: u32,
+    /// A factor on every sample; anything but 1.0 means decoding and encoding again. Negative counts as 0.
+    pub volume: f32,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { bitrate: 64_000, volume: 1.0 }
+    }
+}
+
+/// A file, or anything like one, as Opus frames of 20 ms.
+///
+/// Opus made of single 20 ms frames (Ogg, WebM, Matroska, MP4), without gain and at volume 1.0, passes unchanged.
+/// Everything else is decoded, mixed to stereo, resampled to 48 kHz and encoded. The end of the audio is filled up to
+/// a whole frame, and followed by the encoder's delay of 6.5 ms.
+pub struct FileReader {
+    input: Input,
+    stage: Stage,
+    format: Format,
+    options: OpenOptions,
+}
+
+/// What becomes of packets.
+enum Stage {
+    /// They pass. The last few are kept in case that this has to change: a decoder needs to know what came before.
+    Passthrough(VecDeque<Box<[u8]>>),
+    Transcode(Box<Transcoder>),
+    Drain(Box<Transcoder>),
+    Done,
+}
+
+impl FileReader {
+    /// Reads from anything that has a beginning and an end.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], except that nothing can be [`NotFound`](OpenError::NotFound).
+    pub fn new(media: impl Read + Seek + Send + Sync + 'static, options: OpenOptions) -> Result<Self, OpenError> {
+        Self::with_hint(media, None, options)
+    }
+
+    fn with_hint(
+        media: impl Read + Seek + Send + Sync + 'static,
+        hint: Option<&str>,
+        options: OpenOptions,
+    ) -> Result<Self, OpenError> {
+        let mut input = Input::open(media, hint)?;
+        let first_passes = input.peek().is_none_or(|packet| is_call_frame(&packet.data));
+        let stage = if first_passes && passes(&input, &options) {
+            Stage::Passthrough(VecDeque::with_capacity(HISTORY))
+        } else {
+            Stage::Transcode(Box::new(Transcoder::new(&input.track, &options)?))
+        };
+        Ok(Self { format: input.format(), input, stage, options })
+    }
+
+    /// The container.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Whether the frames so far are the file's own, unchanged.
+    ///
+    /// A file that begins with single 20 ms frames and goes on otherwise is encoded from there on.
+    #[must_use]
+    pub const fn is_passthrough(&self) -> bool {
+        matches!(self.stage, Stage::Passthrough(_))
+    }
+
+    /// One step: a frame, the end, or neither yet.
+    fn step(&mut self, out: &mut FrameBuf) -> Result<Step, ReadError> {
+        match &mut self.stage {
+            Stage::Passthrough(history) => match self.input.next()? {
+                Next::Packet(packet) if is_call_frame(&packet.data) && out.set(&packet.data).is_ok() => {
+                    if history.len() == HISTORY {
+                        history.pop_front();
+                    }
+                    history.push_back(packet.data);
+                    Ok(Step::Frame)
+                }
+                Next::Packet(packet) => {
+                    let mut transcoder = Transcoder::new(&self.input.track, &self.options)
+                        .map_err(|error| ReadError::Codec(error.into()))?;
+                    if !history.is_empty() {
+                        transcoder.warm_up(history.iter().map(|played| &**played));
+                    }
+                    transcoder.feed(&packet)?;
+                    self.stage = Stage::Transcode(Box::new(transcoder));
+                    Ok(Step::Again)
+                }
+                Next::Changed => {
+                    if passes(&self.input, &self.options) {
+                        history.clear();
+                    } else {
+                        let transcoder = Transcoder::new(&self.input.track, &self.options)
+                            .map_err(|error| ReadError::Unsupported(error.into()))?;
+                        self.stage = Stage::Transcode(Box::new(transcoder));
+                    }
+                    Ok(Step::Again)
+                }
+                Next::End => Ok(Step::End),
+            },
+            Stage::Transcode(transcoder) => {
+                if transcoder.take_frame(out)? {
+                    return Ok(Step::Frame);
+                }
+                match self.input.next()? {
+                    Next::Packet(packet) => transcoder.feed(&packet)?,
+                    Next::Changed => transcoder.change_track(&self.input.track)?,
+                    Next::End => {
+                        transcoder.finish()?;
+                        if let Stage::Transcode(transcoder) = std::mem::replace(&mut self.stage, Stage::Done) {
+                            self.stage = Stage::Drain(transcoder);
+                        }
+                    }
+                }
+                Ok(Step::Again)
+            }
+            Stage::Drain(transcoder) => Ok(if transcoder.take_frame(out)? { Step::Frame } else { Step::End }),
+            Stage::Done => Ok(Step::End),
+        }
+    }
+}
+
+enum Step {
+    Frame,
+    Again,
+    End,
+}
+
+impl FrameReader for FileReader {
+    fn read_frame(&mut self, out: &mut FrameBuf) -> Result<bool, ReadError> {
+        loop {
+            match self.step(out) {
+                Ok(Step::Frame) => return Ok(true),
+                Ok(Step::Again) => {}
+                Ok(Step::End) => {
+                    self.stage = Stage::Done;
+                    return Ok(false);
+                }
+                Err(error) => {
+                    self.stage = Stage::Done;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn duration(&self) -> Option<Duration> {
+        self.input.track.duration
+    }
+
+    fn description(&self) -> String {
+        let how = if self.is_passthrough() { "Opus, unchanged" } else { "encoded to Opus" };
+        format!("{}, {how}", self.format)
+    }
+}
+
+impl fmt::Debug for FileReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileReader")
+            .field("format", &self.format)
+            .field("passthrough", &self.is_passthrough())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What kind of container a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// AIFF.
+    Aiff,
+    /// FLAC.
+    Flac,
+    /// Matroska or WebM.
+    Matroska,
+    /// A bare stream of MPEG audio, as MP3 files are.
+    Mpeg,
+    /// MP4, M4A, MOV.
+    Mp4,
+    /// Ogg.
+    Ogg,
+    /// WAV.
+    Wav,
+    /// Something else that can be read.
+    Other,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Aiff => "AIFF",
+            Self::Flac => "FLAC",
+            Self::Matroska => "Matroska",
+            Self::Mpeg => "MPEG audio",
+            Self::Mp4 => "MP4",
+            Self::Ogg => "Ogg",
+            Self::Wav => "WAV",
+            Self::Other => "audio",
+        })
+    }
+}
+
+/// Why a file cannot be played.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no such file.
+    NotFound,
+    /// The file is not of any known kind.
+    NotAudio,
+    /// The file has no audio in it.
+    NoAudioTrack,
+    /// The audio is coded in a way that cannot be decoded, such as surround Opus.
+    UnsupportedCodec,
+    /// The file is damaged.
+    Malformed(Box<dyn Error + Send + Sync>),
+    /// Reading failed.
+    Io(io::Error),
+    /// The encoder could not start, which is no fault of the file.
+    Codec(Box<dyn Error + Send + Sync>),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotFound => "there is no such file",
+            Self::NotAudio => "the file is not audio of a known kind",
+            Self::NoAudioTrack => "the file has no audio track",
+            Self::UnsupportedCodec => "the audio codec is not supported",
+            Self::Malformed(_) => "the file is damaged",
+            Self::Io(_) => "the file cannot be read",
+            Self::Codec(_) => "the encoder could not start",
+        })
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(cause) => Some(cause),
+            Self::Malformed(cause) | Self::Codec(cause) => Some(&**cause),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the track allows passthrough; each packet is still looked at.
+fn passes(input: &Input, options: &OpenOptions) -> bool {
+    input.track.opus.is_some_and(|head| head.gain == 0) && options.volume == 1.0
+}
+
+fn is_call_frame(packet: &[u8]) -> bool {
+    Packet::parse(packet).is_ok_and(|packet| packet.is_single_20_ms_frame())
+}
+
+/// Packets to keep while they pass: 80 ms, what a decoder needs to converge (RFC 7845, section 4.6).
+const HISTORY: usize = 4;
