@@ -1,2 +1,18 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod discovery;
+mod media;
+mod pacer;
+mod reorder;
+#[cfg(feature = "socket")]
+pub mod socket;
+
+pub use {
+    discovery::{DISCOVERY_LEN, Discovery, DiscoveryError},
+    media::{
+        Arrival, Content, Keepalive, MAX_FRAME_LEN, MediaConfig, OpenError, PacketBuf, Playout, ReceiveStats, Receiver,
+        SILENCE_FRAMES, SealError, SendStats, Sender, Talkspurt, media,
+    },
+    pacer::Pacer,
+};

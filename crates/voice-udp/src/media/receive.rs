@@ -1,0 +1,389 @@
+//! The receiving half: from a datagram to frames in order, with the user who sent them.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    error::Error,
+    fmt,
+    time::{Duration, Instant},
+};
+
+use voice_dave::ReceiveMode;
+use voice_model::UserId;
+use voice_rtp::{Kind, OPUS_PAYLOAD_TYPE, Ping, RtpHeader, Ssrc, Timestamp, classify};
+
+use super::{pool::FramePool, stats::ReceiveStats};
+use crate::reorder::{Held, Insert, MAX_HELD, Release, Reorder};
+
+/// Opens datagrams and gives out each user's frames in the order in which they were sent.
+///
+/// Nothing of a datagram that is not authentic is stored. Everything is bounded; what a bound drops is counted
+/// in [`stats`](Self::stats).
+#[derive(Debug)]
+pub struct Receiver {
+    opener: voice_crypto::Opener,
+    pub(super) streams: HashMap<u32, Stream>,
+    default_mode: ReceiveMode,
+    modes: HashMap<UserId, ReceiveMode>,
+    pool: FramePool,
+    /// The frame that was given out last; its place is free again at the next call.
+    lent: Option<usize>,
+    /// Streams that may have something to release.
+    ready: VecDeque<u32>,
+    next_deadline: Option<Instant>,
+    stats: ReceiveStats,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    user: Option<UserId>,
+    reorder: Reorder,
+    queued: bool,
+    heard_at: Instant,
+    /// When an unclaimed stream, or one whose user has left, is dropped.
+    expires_at: Option<Instant>,
+}
+
+/// What a datagram was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Arrival {
+    /// An audio packet; its frame comes out of [`Receiver::next_frame`] in its turn.
+    Packet(Ssrc),
+    /// An audio packet that was dropped, and counted, because it came twice or too late.
+    Stale,
+    /// The answer to a ping. It is not authenticated, and only good for measuring.
+    Pong(Ping),
+    /// An authentic packet that is no audio: RTCP, video.
+    NotAudio,
+    /// Nothing of use: a late discovery response, the echo of a keepalive.
+    Ignored,
+}
+
+/// A frame, or the place where one is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Playout<'a> {
+    /// Who sent it.
+    pub user: UserId,
+    /// The stream that it belongs to; a user gets a new one with each connection.
+    pub ssrc: Ssrc,
+    /// What there is.
+    pub content: Content<'a>,
+}
+
+/// What a place in a stream holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// An Opus packet, exactly as it was given to the sender.
+    Frame {
+        /// When it was sampled, in ticks of 48 kHz.
+        timestamp: Timestamp,
+        /// Its bytes.
+        frame: &'a [u8],
+    },
+    /// So many packets were sent and did not come in time.
+    Lost {
+        /// Their number, at least 1.
+        packets: u64,
+    },
+}
+
+impl Receiver {
+    pub(super) fn new(opener: voice_crypto::Opener) -> Self {
+        Self {
+            opener,
+            streams: HashMap::new(),
+            default_mode: ReceiveMode::Hold,
+            modes: HashMap::new(),
+            pool: FramePool::default(),
+            lent: None,
+            ready: VecDeque::new(),
+            next_deadline: None,
+            stats: ReceiveStats::default(),
+        }
+    }
+
+    /// Opens a datagram in place and files what is in it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] when it is not an authentic packet of this call; it is counted and nothing of it is kept.
+    pub fn open(&mut self, now: Instant, datagram: &mut [u8]) -> Result<Arrival, OpenError> {
+        self.stats.datagrams += 1;
+        match classify(datagram) {
+            Kind::Rtp => self.open_rtp(now, datagram),
+            Kind::Rtcp => match self.opener.open_rtcp(datagram) {
+                Ok(_) => Ok(Arrival::NotAudio),
+                Err(error) => Err(self.refused(error)),
+            },
+            Kind::Pong => Ok(Ping::parse_response(datagram).map_or(Arrival::Ignored, Arrival::Pong)),
+            Kind::Discovery | Kind::Ignored => {
+                self.stats.ignored += 1;
+                Ok(Arrival::Ignored)
+            }
+        }
+    }
+
+    /// The next frame in order, or the mark of a loss; `None` until more arrives or
+    /// [`poll_timeout`](Self::poll_timeout) has come.
+    pub fn next_frame(&mut self, now: Instant) -> Option<Playout<'_>> {
+        if let Some(slot) = self.lent.take() {
+            self.pool.free(slot);
+        }
+        if self.next_deadline.is_some_and(|at| now >= at) {
+            self.handle_timeout(now);
+        }
+        while let Some(&ssrc) = self.ready.front() {
+            let stream = self.streams.get_mut(&ssrc);
+            let Some((user, stream)) = stream.and_then(|stream| Some((stream.user?, stream))) else {
+                self.unqueue();
+                continue;
+            };
+            match stream.reorder.release(now) {
+                None => {
+                    let deadline = stream.reorder.deadline();
+                    self.unqueue();
+                    self.wake_by(deadline);
+                }
+                Some(Release::Lost(packets)) => {
+                    self.stats.lost += packets;
+                    return Some(Playout { user, ssrc: Ssrc::new(ssrc), content: Content::Lost { packets } });
+                }
+                Some(Release::Packet(Held { frame: None, .. })) => {}
+                Some(Release::Packet(Held { timestamp, frame: Some(stored), .. })) => {
+                    self.lent = Some(stored.slot);
+                    let mode = self.modes.get_mut(&user).unwrap_or(&mut self.default_mode);
+                    match mode.open(now, self.pool.frame_mut(stored)) {
+                        Ok(len) => {
+                            self.stats.frames += 1;
+                            let frame = &self.pool.frame(stored)[..len];
+                            let content = Content::Frame { timestamp, frame };
+                            return Some(Playout { user, ssrc: Ssrc::new(ssrc), content });
+                        }
+                        Err(_) => {
+                            self.stats.frames_held += 1;
+                            self.lent = None;
+                            self.pool.free(stored.slot);
+                        }
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// When [`next_frame`](Self::next_frame) may have something although nothing arrived.
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        self.next_deadline
+    }
+
+    /// Says whose stream an SSRC is; what waited for this is given out.
+    pub fn bind(&mut self, now: Instant, ssrc: Ssrc, user: UserId) {
+        self.make_room(ssrc.get());
+        let stream = self.streams.entry(ssrc.get()).or_insert_with(|| Stream::new(now));
+        if stream.user.is_some_and(|before| before != user) {
+            Self::discard_all(&mut stream.reorder, &mut self.pool);
+            stream.reorder = Reorder::default();
+        }
+        stream.user = Some(user);
+        stream.expires_at = None;
+        self.queue(ssrc.get());
+    }
+
+    /// Drops the streams that the user has now, after a second for what is still on its way. Streams that are
+    /// bound later are not affected.
+    pub fn forget(&mut self, now: Instant, user: UserId) {
+        let expires_at = now + GRACE;
+        for stream in self.streams.values_mut().filter(|stream| stream.user == Some(user)) {
+            stream.expires_at = Some(expires_at);
+        }
+        self.modes.remove(&user);
+        self.wake_by(Some(expires_at));
+    }
+
+    /// Says what is accepted from one user.
+    pub fn set_mode(&mut self, user: UserId, mode: ReceiveMode) {
+        self.modes.insert(user, mode);
+    }
+
+    /// Says what is accepted from everybody for whom nothing else was said.
+    pub fn set_default_mode(&mut self, mode: ReceiveMode) {
+        self.default_mode = mode;
+    }
+
+    /// The counters.
+    #[must_use]
+    pub const fn stats(&self) -> &ReceiveStats {
+        &self.stats
+    }
+
+    fn open_rtp(&mut self, now: Instant, datagram: &mut [u8]) -> Result<Arrival, OpenError> {
+        let opened = self.opener.open_rtp(datagram).map_err(|error| self.refused(error))?;
+        if opened.header.payload_type != OPUS_PAYLOAD_TYPE {
+            self.stats.not_audio += 1;
+            return Ok(Arrival::NotAudio);
+        }
+        self.stats.packets += 1;
+        Ok(self.file(now, &opened.header, &datagram[opened.payload]))
+    }
+
+    fn file(&mut self, now: Instant, header: &RtpHeader, payload: &[u8]) -> Arrival {
+        let ssrc = header.ssrc.get();
+        self.make_room(ssrc);
+        let stream = self.streams.entry(ssrc).or_insert_with(|| Stream::new(now));
+        stream.heard_at = now;
+        let (sequence, insert) = stream.reorder.admit(header.sequence);
+        match insert {
+            Insert::Duplicate => self.stats.duplicate += 1,
+            Insert::Late => self.stats.late += 1,
+            Insert::Accepted { reordered } => self.stats.reordered += u64::from(reordered),
+            Insert::Resynchronised => {
+                self.stats.resynchronised += 1;
+                self.stats.dropped += Self::discard_all(&mut stream.reorder, &mut self.pool);
+            }
+        }
+        if matches!(insert, Insert::Duplicate | Insert::Late) {
+            return Arrival::Stale;
+        }
+        let limit = if stream.user.is_some() { MAX_HELD } else { MAX_HELD_UNCLAIMED };
+        if stream.reorder.held_len() >= limit
+            && let Some(oldest) = stream.reorder.discard()
+        {
+            self.stats.dropped += 1;
+            self.pool.free_held(&oldest);
+        }
+        let frame = match payload {
+            [] => None,
+            payload => match self.pool.store(payload) {
+                Some(stored) => Some(stored),
+                None => {
+                    self.stats.dropped += 1;
+                    return Arrival::Stale;
+                }
+            },
+        };
+        stream.reorder.hold(Held { sequence, timestamp: header.timestamp, arrived: now, frame });
+        if stream.user.is_some() {
+            self.queue(ssrc);
+        } else {
+            let expires_at = *stream.expires_at.get_or_insert(now + GRACE);
+            self.wake_by(Some(expires_at));
+        }
+        Arrival::Packet(header.ssrc)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.next_deadline = None;
+        let expired = |stream: &Stream| stream.expires_at.is_some_and(|at| now >= at);
+        let gone: Vec<u32> = self.streams.iter().filter(|(_, stream)| expired(stream)).map(|(ssrc, _)| *ssrc).collect();
+        gone.into_iter().for_each(|ssrc| self.drop_stream(ssrc));
+        let waiting: Vec<(u32, Option<Instant>)> = self
+            .streams
+            .iter()
+            .filter_map(|(ssrc, stream)| {
+                let release = stream.user.and_then(|_| stream.reorder.deadline());
+                (release.is_some() || stream.expires_at.is_some())
+                    .then(|| (*ssrc, [release, stream.expires_at].into_iter().flatten().min()))
+            })
+            .collect();
+        for (ssrc, deadline) in waiting {
+            if deadline.is_some_and(|at| now >= at) {
+                self.queue(ssrc);
+            } else {
+                self.wake_by(deadline);
+            }
+        }
+    }
+
+    /// Keeps the number of streams, and of those that nobody has claimed, within bounds.
+    fn make_room(&mut self, ssrc: u32) {
+        if self.streams.contains_key(&ssrc) {
+            return;
+        }
+        let unclaimed = self.streams.values().filter(|stream| stream.user.is_none()).count();
+        if self.streams.len() < MAX_STREAMS && unclaimed < MAX_UNCLAIMED {
+            return;
+        }
+        let only_unclaimed = unclaimed >= MAX_UNCLAIMED;
+        let candidates = self.streams.iter().filter(|(_, stream)| !only_unclaimed || stream.user.is_none());
+        if let Some(oldest) = candidates.min_by_key(|(_, stream)| stream.heard_at).map(|(ssrc, _)| *ssrc) {
+            self.stats.streams_evicted += 1;
+            self.drop_stream(oldest);
+        }
+    }
+
+    fn drop_stream(&mut self, ssrc: u32) {
+        if let Some(mut stream) = self.streams.remove(&ssrc) {
+            let dropped = Self::discard_all(&mut stream.reorder, &mut self.pool);
+            if stream.user.is_none() {
+                self.stats.unclaimed += dropped;
+            } else {
+                self.stats.dropped += dropped;
+            }
+        }
+    }
+
+    /// Empties a stream and returns how many frames that lost.
+    fn discard_all(reorder: &mut Reorder, pool: &mut FramePool) -> u64 {
+        let held = std::iter::from_fn(|| reorder.discard());
+        held.map(|held| u64::from(pool.free_held(&held))).sum()
+    }
+
+    fn queue(&mut self, ssrc: u32) {
+        if let Some(stream) = self.streams.get_mut(&ssrc)
+            && !stream.queued
+        {
+            stream.queued = true;
+            self.ready.push_back(ssrc);
+        }
+    }
+
+    fn unqueue(&mut self) {
+        if let Some(stream) = self.ready.pop_front().and_then(|ssrc| self.streams.get_mut(&ssrc)) {
+            stream.queued = false;
+        }
+    }
+
+    fn wake_by(&mut self, at: Option<Instant>) {
+        self.next_deadline = self.next_deadline.into_iter().chain(at).min();
+    }
+
+    const fn refused(&mut self, error: voice_crypto::OpenError) -> OpenError {
+        match error {
+            voice_crypto::OpenError::Auth => self.stats.not_authentic += 1,
+            _ => self.stats.malformed += 1,
+        }
+        OpenError(error)
+    }
+}
+
+impl Stream {
+    fn new(now: Instant) -> Self {
+        Self { user: None, reorder: Reorder::default(), queued: false, heard_at: now, expires_at: None }
+    }
+}
+
+/// A datagram is no authentic packet of this call (the network, or the peer).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenError(voice_crypto::OpenError);
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an authentic packet of this call")
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// Streams kept; the one that was silent for the longest is dropped for a new one.
+const MAX_STREAMS: usize = 512;
+/// Streams kept whose user is not known.
+const MAX_UNCLAIMED: usize = 16;
+/// Packets kept of a stream whose user is not known.
+const MAX_HELD_UNCLAIMED: usize = 50;
+/// How long packets wait for their user to be known, and how long after a user left they are still given out.
+const GRACE: Duration = Duration::from_secs(1);

@@ -1,0 +1,78 @@
+//! What a session is told from outside, and every default with its reason.
+
+use std::{fmt, time::Duration};
+
+use voice_model::{ChannelId, GuildId, SessionId, Token, UserId};
+
+use crate::Endpoint;
+
+/// Who joins, where, and with which credentials.
+///
+/// The values come from the main gateway's two events: `session_id` and `channel_id` from the own voice state
+/// update, `endpoint` and `token` from the voice server update.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The voice channel that is joined.
+    pub channel_id: ChannelId,
+    /// Where the voice gateway listens.
+    pub endpoint: Endpoint,
+    /// The guild, which voice gateways call the server.
+    pub server_id: GuildId,
+    /// The id of the main gateway's session.
+    pub session_id: SessionId,
+    /// The token for this endpoint and this join.
+    pub token: Token,
+    /// The own user.
+    pub user_id: UserId,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("channel_id", &self.channel_id)
+            .field("endpoint", &self.endpoint)
+            .field("server_id", &self.server_id)
+            .field("user_id", &self.user_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Limits and deadlines of a session. [`Default`] holds the values that are right against Discord.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionConfig {
+    /// How long the WebSocket may take to open: 10 s.
+    pub connect_timeout: Duration,
+    /// How long each of Hello, Ready, Session Description and Resumed may take: 5 s.
+    pub message_timeout: Duration,
+    /// The newest version of end-to-end encryption offered: 0, none.
+    pub max_dave_protocol_version: u16,
+    /// Attempts of a first handshake before a new join is advised: 3, the first and two more.
+    pub max_handshakes: u32,
+    /// Attempts to resume before a new join is advised: 5.
+    pub max_resumes: u32,
+    /// How long resuming may go on before a new join is advised: 30 s.
+    pub resume_window: Duration,
+    /// How long a session must have been ready for earlier failures to be forgotten: 60 s.
+    pub stable_after: Duration,
+    /// First step of the delay between attempts: 0.5 s; it doubles, the first attempt is made at once.
+    pub backoff_step: Duration,
+    /// The longest delay between attempts: 15 s.
+    pub backoff_cap: Duration,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            message_timeout: Duration::from_secs(5),
+            max_dave_protocol_version: 0,
+            max_handshakes: 3,
+            max_resumes: 5,
+            resume_window: Duration::from_secs(30),
+            stable_after: Duration::from_secs(60),
+            backoff_step: Duration::from_millis(500),
+            backoff_cap: Duration::from_secs(15),
+        }
+    }
+}

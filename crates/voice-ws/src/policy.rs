@@ -1,0 +1,104 @@
+//! What follows the loss of a socket: the close codes' policy, and how often each was used.
+
+use std::time::Instant;
+
+use voice_model::{CloseAction, CloseCode, ClosePolicy};
+
+use crate::{Advice, Cause, event::ProtocolViolation};
+
+/// What a session does after it lost its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Open another socket and resume there.
+    Resume,
+    /// Open another socket and identify there.
+    Identify,
+    End(Advice),
+}
+
+/// Remembers which causes were met since the session last ran well, for the limits of their policies.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// Bounded: an attempt costs an entry, and attempts are limited.
+    met: Vec<(CloseCode, Instant)>,
+}
+
+impl Ledger {
+    /// `established`: there is a session that could be resumed.
+    pub(crate) fn judge(&mut self, now: Instant, cause: Cause, established: bool) -> Verdict {
+        let code = match cause {
+            Cause::Closed(code) => code,
+            Cause::Left => return Verdict::End(Advice::Stop),
+            Cause::Protocol(ProtocolViolation::WrongMode | ProtocolViolation::Undecodable(_)) => {
+                return Verdict::End(Advice::Rejoin);
+            }
+            _ => CloseCode::ABNORMAL,
+        };
+        let policy = if established { code.policy() } else { code.handshake_policy() };
+        let earlier = self.earlier(now, code, &policy);
+        if self.met.len() < MAX_ENTRIES {
+            self.met.push((code, now));
+        }
+        match policy.action_after(earlier) {
+            CloseAction::Resume if established => Verdict::Resume,
+            CloseAction::Resume | CloseAction::Identify => Verdict::Identify,
+            CloseAction::Rejoin => Verdict::End(Advice::Rejoin),
+            CloseAction::Wait => Verdict::End(Advice::Wait),
+            CloseAction::Stop => Verdict::End(Advice::Stop),
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.met.clear();
+    }
+
+    fn earlier(&self, now: Instant, code: CloseCode, policy: &ClosePolicy) -> u32 {
+        let window = policy.limit.and_then(|limit| limit.window);
+        let counts = |at: &Instant| window.is_none_or(|window| now.saturating_duration_since(*at) <= window);
+        let earlier = self.met.iter().filter(|(met, at)| *met == code && counts(at)).count();
+        u32::try_from(earlier).unwrap_or(u32::MAX)
+    }
+}
+
+/// More than any limit of a policy.
+const MAX_ENTRIES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_a_code_are_counted_since_the_session_ran_well() {
+        let now = start();
+        let mut ledger = Ledger::default();
+        let timeout = Cause::Closed(CloseCode::SESSION_TIMEOUT);
+        assert_eq!(ledger.judge(now, timeout, true), Verdict::Resume);
+        assert_eq!(ledger.judge(now, timeout, true), Verdict::End(Advice::Rejoin));
+        ledger.clear();
+        assert_eq!(ledger.judge(now, timeout, true), Verdict::Resume);
+    }
+
+    #[test]
+    fn codes_without_a_future_stop() {
+        let now = start();
+        for code in [CloseCode::E2EE_REQUIRED, CloseCode::UNKNOWN_PROTOCOL, CloseCode::RATE_LIMITED] {
+            for established in [false, true] {
+                let verdict = Ledger::default().judge(now, Cause::Closed(code), established);
+                assert_eq!(verdict, Verdict::End(Advice::Stop), "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_main_gateway_can_tell_what_a_disconnect_means() {
+        for code in [CloseCode::DISCONNECTED, CloseCode::CALL_TERMINATED] {
+            let verdict = Ledger::default().judge(start(), Cause::Closed(code), true);
+            assert_eq!(verdict, Verdict::End(Advice::Wait));
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an instant can only come from the clock")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+}
