@@ -1,7 +1,7 @@
 #![cfg_attr(feature = "serde", doc = include_str!("../README.md"))]
 #![cfg_attr(not(feature = "serde"), doc = "Ids, opcodes and close codes of Discord's voice gateway.")]
 #![forbid(unsafe_code)]
-#![cfg_attr(not(feature = "serde"), no_std)]
+#![cfg_attr(not(any(feature = "serde", test)), no_std)]
 
 mod close;
 mod id;
