@@ -3,6 +3,8 @@
 
 mod frame;
 pub mod opus;
+#[cfg(feature = "containers")]
+pub mod record;
 pub mod source;
 
 pub use frame::{
