@@ -1,6 +1,11 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(feature = "aws-lc", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "aws-lc"),
+    doc = "The modes of Discord's transport encryption, without a cipher: see the feature `aws-lc`."
+)]
 #![no_std]
 #![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
 
 // The C backend needs an operating system anyway; without it the crate is `no_std`.
 #[cfg(any(test, feature = "aws-lc"))]

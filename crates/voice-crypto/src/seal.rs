@@ -33,6 +33,14 @@ use crate::open::RTCP_CLEAR_LEN;
 /// assert_eq!(datagram[opened.payload], [0xF8, 0xFF, 0xFE]);
 /// # Ok::<(), voice_crypto::SealError>(())
 /// ```
+///
+/// A copy would repeat the nonces of the original, so there are none:
+///
+/// ```compile_fail,E0599
+/// # use voice_crypto::{Mode, Sealer, SecretKey};
+/// let sealer = Sealer::new(Mode::Aes256GcmRtpsize, &SecretKey::new([7; 32]), 1);
+/// let copy = sealer.clone();
+/// ```
 pub struct Sealer {
     cipher: Cipher,
     mode: Mode,
@@ -76,10 +84,9 @@ impl Sealer {
         }
     }
 
-    /// Changes how the counter is written at the end of a packet.
+    /// Chooses how the counter is written at the end of a packet, before the first one.
     ///
-    /// It takes the sealer by value so that the order is chosen before the first packet; changing
-    /// it between packets could repeat a nonce.
+    /// Changing it between packets could repeat a nonce.
     ///
     /// # Panics
     ///

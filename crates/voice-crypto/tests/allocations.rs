@@ -3,8 +3,6 @@
 //! Two counters, because the ciphers are C: one behind Rust's allocator, and on Linux with glibc
 //! one behind the C library's `malloc`, which sees both languages.
 
-#![allow(missing_docs, reason = "a test")]
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;

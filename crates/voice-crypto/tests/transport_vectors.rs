@@ -1,7 +1,5 @@
 //! Both modes against known answers, in both directions.
 
-#![allow(missing_docs, reason = "a test")]
-
 mod vectors;
 
 use serde_json::Value;

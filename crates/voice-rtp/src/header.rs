@@ -52,6 +52,7 @@ impl RtpHeader {
     ///
     /// [`ParseError::TooShort`] below [`LEN`](Self::LEN) bytes, [`ParseError::BadVersion`] when the
     /// version is not 2.
+    #[inline]
     pub const fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         let Some(fixed) = bytes.first_chunk::<{ Self::LEN }>() else {
             return Err(ParseError::TooShort);
@@ -66,6 +67,7 @@ impl RtpHeader {
     ///
     /// Only the low seven bits of [`payload_type`](Self::payload_type) fit the wire; the eighth is
     /// dropped.
+    #[inline]
     pub const fn write(&self, out: &mut [u8; Self::LEN]) {
         let second = (self.payload_type & 0x7F) | if self.marker { MARKER } else { 0 };
         let [q0, q1] = self.sequence.get().to_be_bytes();
@@ -87,6 +89,7 @@ impl RtpHeader {
     }
 
     /// Reads the fields that do not depend on the version.
+    #[inline]
     pub(crate) const fn from_fixed(fixed: &[u8; Self::LEN]) -> Self {
         let [_, second, q0, q1, t0, t1, t2, t3, s0, s1, s2, s3] = *fixed;
         Self {

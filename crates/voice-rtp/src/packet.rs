@@ -51,6 +51,7 @@ impl<'a> Packet<'a> {
     /// [`ExtensionPreambleOverrun`](ParseError::ExtensionPreambleOverrun),
     /// [`ExtensionOverrun`](ParseError::ExtensionOverrun),
     /// [`PaddingOverrun`](ParseError::PaddingOverrun) or [`PaddingZero`](ParseError::PaddingZero).
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         let (fixed, rest) = bytes.split_first_chunk::<{ RtpHeader::LEN }>().ok_or(ParseError::TooShort)?;
         let header = RtpHeader::parse(fixed)?;
@@ -114,6 +115,7 @@ impl<'a> Packet<'a> {
     ///
     /// The four bytes before the body (profile and length) are not part of it.
     #[must_use]
+    #[inline]
     pub fn extension_range(&self) -> Option<Range<usize>> {
         let len = self.extension?.body().len();
         Some(self.payload_start - len..self.payload_start)
@@ -127,6 +129,7 @@ impl<'a> Packet<'a> {
 
     /// Returns where [`payload`](Self::payload) is in the packet, in bytes.
     #[must_use]
+    #[inline]
     pub const fn payload_range(&self) -> Range<usize> {
         self.payload_start..self.payload_start + self.payload.len()
     }
@@ -176,6 +179,7 @@ impl FusedIterator for Csrcs<'_> {}
 /// [`ParseError::TooShort`], [`CsrcOverrun`](ParseError::CsrcOverrun) or
 /// [`ExtensionPreambleOverrun`](ParseError::ExtensionPreambleOverrun) when the datagram ends before
 /// that many bytes.
+#[inline]
 pub const fn unencrypted_len(datagram: &[u8]) -> Result<usize, ParseError> {
     let Some(&[flags, ..]) = datagram.first_chunk::<{ RtpHeader::LEN }>() else {
         return Err(ParseError::TooShort);
