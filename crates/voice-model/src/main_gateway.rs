@@ -6,7 +6,7 @@ use crate::{ChannelId, GuildId, Opcode, SessionId, Token, UserId, client::or_def
 
 /// Opcode 4 of the main gateway: joins, moves to or leaves a voice channel.
 ///
-/// All four are always sent; a missing `channel_id` would not mean to leave.
+/// All four are always sent: a mute toggle repeats the channel, and `null` leaves it.
 ///
 /// ```
 /// use voice_model::{GuildId, UpdateVoiceState};
