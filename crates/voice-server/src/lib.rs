@@ -1,2 +1,51 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod config;
+mod connection;
+mod control;
+mod core;
+mod credentials;
+#[cfg(feature = "tokio")]
+mod driver;
+mod event;
+mod faults;
+mod gateway;
+mod guild;
+mod http;
+mod impair;
+#[cfg(feature = "tokio")]
+mod listen;
+mod media;
+mod random;
+mod registry;
+mod replay;
+mod report;
+mod room;
+mod route;
+#[cfg(feature = "tokio")]
+mod server;
+mod session;
+mod stats;
+#[cfg(feature = "tokio")]
+mod stream;
+mod timers;
+#[cfg(feature = "tokio")]
+mod tls;
+mod voice_state;
+
+pub use crate::config::{
+    Access, Bots, CoreConfig, DEFAULT_CHANNEL, DEFAULT_GUILD, DaveConfig, EventOrder, GuildConfig, JoinAnswer, Limits,
+    VersionRefusal,
+};
+pub use crate::connection::ConnectionId;
+pub use crate::control::Command;
+pub use crate::core::{Core, Input, Output, Sink};
+pub use crate::credentials::Ticket;
+pub use crate::event::Event;
+pub use crate::faults::{Direction, Fault, FaultKind, Impairment, REORDER_HOLD};
+pub use crate::http::{Request, Response};
+pub use crate::route::{Route, RouteError};
+#[cfg(feature = "tokio")]
+pub use crate::server::{BindError, EventResult, Events, Server, ServerConfig};
+pub use crate::stats::ServerStats;

@@ -1,0 +1,75 @@
+//! Whole joins over real sockets, by a client that shares no session code with the server.
+
+#![cfg(feature = "tokio")]
+
+mod common;
+
+use common::{Member, Ws, within};
+use serde_json::json;
+use voice_crypto::Mode;
+use voice_model::{CloseCode, UserId};
+use voice_server::{DEFAULT_CHANNEL, DEFAULT_GUILD, Server, ServerConfig, Ticket};
+
+const ALICE: UserId = UserId::new(1);
+const BOB: UserId = UserId::new(2);
+
+async fn start(tls: bool) -> Server {
+    Server::bind(ServerConfig { tls, ..ServerConfig::default() }).await.unwrap()
+}
+
+fn ticket(server: &Server, user: UserId) -> Ticket {
+    server.issue(DEFAULT_GUILD, DEFAULT_CHANNEL, user)
+}
+
+async fn two_hear_each_other(tls: bool, mode: Mode) {
+    let server = start(tls).await;
+    let mut alice = Member::join(&server, &ticket(&server, ALICE), mode).await;
+    let mut bob = Member::join(&server, &ticket(&server, BOB), mode).await;
+    assert_ne!(alice.secret, bob.secret);
+
+    alice.speak(1).await;
+    alice.frame(b"from alice").await;
+    let (first, payload) = bob.hear().await;
+    assert_eq!(payload, b"from alice");
+    assert_eq!(first.header.ssrc.get(), alice.ssrc);
+
+    bob.speak(1).await;
+    bob.frame(b"from bob").await;
+    let (heard, payload) = alice.hear().await;
+    assert_eq!((heard.header.ssrc.get(), payload.as_slice()), (bob.ssrc, b"from bob".as_slice()));
+
+    alice.frame(b"again").await;
+    let (second, _) = bob.hear().await;
+    assert_eq!(second.header.sequence, first.header.sequence.wrapping_add(1));
+    assert_eq!(second.header.timestamp, first.header.timestamp.wrapping_add(960));
+
+    let stats = within(server.wait_for(|stats| stats.packets_forwarded == 3)).await.unwrap();
+    assert_eq!((stats.sessions, stats.rooms, stats.joins, stats.packets_opened), (2, 1, 2, 3));
+    assert_eq!((stats.packets_unauthentic, stats.packets_refused, stats.sends_failed), (0, 0, 0));
+    within(server.shutdown()).await;
+}
+
+#[tokio::test]
+async fn two_clients_hear_each_other() {
+    two_hear_each_other(false, Mode::Aes256GcmRtpsize).await;
+}
+
+#[tokio::test]
+async fn two_clients_hear_each_other_over_tls_and_with_the_other_cipher() {
+    two_hear_each_other(true, Mode::XChaCha20Poly1305Rtpsize).await;
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_closed_with_its_code() {
+    let server = start(false).await;
+    let ticket = ticket(&server, ALICE);
+    let mut ws = Ws::open(&server, "/?v=8").await;
+    ws.send(json!({ "op": 0, "d": {
+        "server_id": ticket.server_id.get(),
+        "user_id": ticket.user_id.get(),
+        "session_id": ticket.session_id.expose(),
+        "token": "wrong",
+    }}))
+    .await;
+    assert_eq!(ws.closed().await, Some(CloseCode::AUTHENTICATION_FAILED.get()));
+}
