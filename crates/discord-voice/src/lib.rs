@@ -1,2 +1,30 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod call;
+mod config;
+mod event;
+mod gateway;
+mod join;
+
+#[cfg(feature = "tokio")]
+mod api;
+#[cfg(feature = "tokio")]
+mod driver;
+#[cfg(feature = "tokio")]
+mod manager;
+
+pub use voice_audio as audio;
+pub use voice_model as model;
+pub use voice_rtp as rtp;
+
+pub use voice_audio::{FrameBuf, FrameSource, NextFrame};
+pub use voice_ws::{Advice, Cause, Endpoint, EndpointError, Identity as ConnectInfo};
+
+pub use {
+    call::{CallCommand, CallInput, CallOutput, CallSession, JoinTimes, MediaCommand, UdpAction, WsAction},
+    config::Config,
+    event::{EndReason, Event},
+    gateway::{GatewayEvent, VoiceGateway},
+    join::JoinCollector,
+};

@@ -111,7 +111,9 @@ impl Client {
                         self.timer.as_mut().reset(at.into());
                     }
                     if let Poll::Ready(event) = self.transport.poll_next(cx) {
-                        self.last_error = event.feed(&mut self.session, clock()).or(self.last_error.take());
+                        if let Some(error) = event.feed(&mut self.session, clock()) {
+                            self.last_error = Some(error);
+                        }
                     } else if at.is_some() && self.timer.as_mut().poll(cx).is_ready() {
                         self.session.handle_input(clock(), Input::Timeout);
                     } else {

@@ -23,13 +23,13 @@ pub struct Transport {
     connector: Connector,
     state: State,
     /// The socket before, while its close message is on the way.
-    closing: Option<WebSocket>,
+    closing: Option<Box<WebSocket>>,
 }
 
 enum State {
     Idle,
     Connecting(Pin<Box<dyn Future<Output = Result<WebSocket, TransportError>> + Send>>),
-    Open(WebSocket),
+    Open(Box<WebSocket>),
 }
 
 /// What happened to the socket.
@@ -107,22 +107,22 @@ impl Transport {
             State::Idle => Poll::Pending,
             State::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx)) {
                 Ok(socket) => {
-                    self.state = State::Open(socket);
+                    self.state = State::Open(Box::new(socket));
                     Poll::Ready(TransportEvent::Connected)
                 }
                 Err(error) => self.failed(error),
             },
             State::Open(socket) => {
-                if let Poll::Ready(Err(error)) = Pin::new(&mut *socket).poll_flush(cx) {
+                if let Poll::Ready(Err(error)) = Pin::new(&mut **socket).poll_flush(cx) {
                     return self.failed(TransportError::from_open_socket(error));
                 }
                 loop {
-                    return match ready!(Pin::new(&mut *socket).poll_next(cx)) {
+                    return match ready!(Pin::new(&mut **socket).poll_next(cx)) {
                         Some(Ok(Message::Text(text))) => Poll::Ready(TransportEvent::Text(text.as_str().to_owned())),
                         Some(Ok(Message::Binary(bytes))) => Poll::Ready(TransportEvent::Binary(bytes.into())),
                         Some(Ok(Message::Close(frame))) => {
                             // Reading once more sends the answer to the close message.
-                            let _ = Pin::new(&mut *socket).poll_next(cx);
+                            let _ = Pin::new(&mut **socket).poll_next(cx);
                             self.state = State::Idle;
                             Poll::Ready(TransportEvent::Closed(frame.map(|frame| CloseCode::new(frame.code.into()))))
                         }
@@ -136,12 +136,16 @@ impl Transport {
     }
 
     fn send(&mut self, message: Message) {
-        if let State::Open(socket) = &mut self.state
-            && let Err(error) = Pin::new(socket).start_send(message)
-        {
-            // A full write buffer: the server has not read for a long time.
-            tracing::debug!(%error, "giving up a stalled socket");
-            self.state = State::Connecting(Box::pin(async { Err(TransportError::Stalled) }));
+        if let State::Open(socket) = &mut self.state {
+            if let Err(error) = Pin::new(&mut **socket).start_send(message) {
+                // A full write buffer: the server has not read for a long time.
+                tracing::debug!(%error, "giving up a stalled socket");
+                self.state = State::Connecting(Box::pin(async { Err(TransportError::Stalled) }));
+            } else {
+                // On its way before this returns, if the system has room; `next` sees to the rest.
+                let mut context = Context::from_waker(std::task::Waker::noop());
+                let _ = Pin::new(&mut **socket).poll_flush(&mut context);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
 /// Places for frames. Grows to its bound as needed and then stays.
 #[derive(Debug, Default)]
 pub(super) struct FramePool {
-    slots: Vec<Box<[u8; MAX_STORED_LEN]>>,
+    slots: Vec<[u8; MAX_STORED_LEN]>,
     free: Vec<usize>,
 }
 
@@ -21,7 +21,7 @@ impl FramePool {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None if self.slots.len() < MAX_SLOTS => {
-                self.slots.push(Box::new([0; MAX_STORED_LEN]));
+                self.slots.push([0; MAX_STORED_LEN]);
                 self.slots.len() - 1
             }
             None => return None,

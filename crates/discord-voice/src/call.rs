@@ -1,0 +1,468 @@
+//! A whole call without I/O: gateway session, discovery and media commands.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use voice_crypto::{Mode, SecretKey, negotiate_from};
+use voice_dave::{ReceiveMode, SendMode};
+use voice_model::{
+    ClientMessage, ClientSpeaking, CloseCode, Ready, SelectProtocol, SelectProtocolData, ServerMessage,
+    SessionDescription, SpeakingFlags, UserId,
+};
+use voice_rtp::Ssrc;
+use voice_udp::{DISCOVERY_LEN, Discovery, MediaConfig, Receiver, Sender, media};
+use voice_ws::{Endpoint, Ended, Identity, Input, Output, Session, SessionEvent, SessionStats};
+
+use crate::{Config, EndReason, Event};
+
+/// One call, sans-IO: the composition of the gateway session, IP discovery and the media halves.
+///
+/// Feed it with [`handle_input`](Self::handle_input) and drain [`poll_output`](Self::poll_output) until
+/// [`CallOutput::Timeout`]. Media never passes through it: it makes the two halves and hands them on as values.
+///
+/// ```
+/// use std::{sync::Arc, time::Instant};
+/// use discord_voice::{CallOutput, CallSession, Config, ConnectInfo, WsAction};
+/// use discord_voice::model::{ChannelId, GuildId, SessionId, Token, UserId};
+///
+/// let info = ConnectInfo {
+///     channel_id: ChannelId::new(3),
+///     endpoint: "voice.example.net".parse()?,
+///     server_id: GuildId::new(1),
+///     session_id: SessionId::new("4f1d0c9be27a8e63"),
+///     token: Token::new("a6d2c81e07b94f35"),
+///     user_id: UserId::new(2),
+/// };
+/// let mut call = CallSession::new(Instant::now(), Arc::new(Config::default()), info, [7; 32]);
+/// assert!(matches!(call.poll_output(), CallOutput::Ws(WsAction::Connect(_))));
+/// assert!(matches!(call.poll_output(), CallOutput::Timeout(Some(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct CallSession {
+    config: Arc<Config>,
+    session: Session,
+    rng: fastrand::Rng,
+    phase: Phase,
+    mode: Option<Mode>,
+    ssrc: Ssrc,
+    /// Whose streams are known from before the media halves exist.
+    speakers: Vec<(Ssrc, UserId)>,
+    times: JoinTimes,
+    started: Instant,
+    speaking: bool,
+    outputs: VecDeque<CallOutput>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// No Ready yet.
+    Identifying,
+    /// Waiting for the driver to open the media socket.
+    OpeningSocket,
+    Discovering(Discovery),
+    Selecting,
+    Established,
+    Ended,
+}
+
+/// What goes into a call.
+#[derive(Debug)]
+pub enum CallInput<'a> {
+    /// The WebSocket did something.
+    Ws(Input<'a>),
+    /// The media socket asked for by [`UdpAction::Open`] is open.
+    UdpOpened,
+    /// The media socket could not be opened, or failed; with the system's words.
+    UdpFailed(&'a str),
+    /// A datagram arrived before the media halves were handed on.
+    Datagram(&'a [u8]),
+    /// The user wants something.
+    Command(CallCommand),
+    /// The instant of [`CallOutput::Timeout`] has come.
+    Timeout,
+}
+
+/// What a user of a call may want from its control.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CallCommand {
+    /// Announce that audio follows, or has ended.
+    Speak(bool),
+    /// The main gateway named another server, or a new token: connect there. The media halves live on until
+    /// new ones are made.
+    Update(Identity),
+    /// The main gateway says that we are in no channel any more.
+    Disconnected,
+    /// Leave.
+    Leave,
+}
+
+/// What a call asks of its driver, in order.
+#[derive(Debug)]
+#[must_use]
+pub enum CallOutput {
+    /// Do this to the WebSocket.
+    Ws(WsAction),
+    /// Do this to the media socket.
+    Udp(UdpAction),
+    /// Tell the media thread.
+    Media(MediaCommand),
+    /// Tell the user.
+    Event(Event),
+    /// Nothing to do before this instant.
+    Timeout(Option<Instant>),
+}
+
+/// What to do to the one WebSocket.
+pub enum WsAction {
+    /// Open one in place of an older one.
+    Connect(Endpoint),
+    /// Send a text message; it can contain credentials.
+    Text(String),
+    /// Send a binary message.
+    Binary(Vec<u8>),
+    /// Close it with this code.
+    Close(CloseCode),
+}
+
+impl fmt::Debug for WsAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(endpoint) => f.debug_tuple("Connect").field(endpoint).finish(),
+            Self::Text(text) => write!(f, "Text([{} bytes])", text.len()),
+            Self::Binary(bytes) => write!(f, "Binary([{} bytes])", bytes.len()),
+            Self::Close(code) => f.debug_tuple("Close").field(code).finish(),
+        }
+    }
+}
+
+/// What to do to the media socket.
+#[derive(Debug)]
+pub enum UdpAction {
+    /// Open one, connected to the media server, in place of an older one.
+    Open(SocketAddr),
+    /// Send this discovery request on it.
+    Send([u8; DISCOVERY_LEN]),
+}
+
+/// What to tell the media thread.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum MediaCommand {
+    /// Take over the socket with these halves, in place of older ones.
+    Start(Box<Sender>, Box<Receiver>),
+    /// What the call demands of frames that leave.
+    SetSendMode(SendMode),
+    /// What the call demands of this user's frames.
+    SetReceiveMode(UserId, ReceiveMode),
+    /// Whose stream an SSRC is.
+    Bind(Ssrc, UserId),
+    /// The user has left.
+    Forget(UserId),
+    /// The call is over.
+    Stop,
+}
+
+/// How long each step of joining took, from the start of the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JoinTimes {
+    /// The WebSocket was open.
+    pub connected: Option<Duration>,
+    /// Ready came: the credentials were accepted.
+    pub identified: Option<Duration>,
+    /// The own address was discovered.
+    pub discovered: Option<Duration>,
+    /// The session description came: media may flow.
+    pub established: Option<Duration>,
+}
+
+impl CallSession {
+    /// Starts a call; the first output asks for a WebSocket.
+    ///
+    /// `seed` draws the nonces, sequence numbers and jitter; it must be drawn anew for each call.
+    #[must_use]
+    pub fn new(now: Instant, config: Arc<Config>, info: Identity, seed: [u8; 32]) -> Self {
+        let mut rng = fastrand::Rng::with_seed(fold(seed));
+        let session = Session::new(now, Arc::new(config.session.clone()), info, rng.u64(..));
+        let mut call = Self {
+            config,
+            session,
+            rng,
+            phase: Phase::Identifying,
+            mode: None,
+            ssrc: Ssrc::new(0),
+            speakers: Vec::new(),
+            times: JoinTimes::default(),
+            started: now,
+            speaking: false,
+            outputs: VecDeque::new(),
+        };
+        call.drain_session(now);
+        call
+    }
+
+    /// Takes what happened.
+    pub fn handle_input(&mut self, now: Instant, input: CallInput<'_>) {
+        if matches!(self.phase, Phase::Ended) {
+            return;
+        }
+        match input {
+            CallInput::Ws(input) => {
+                if matches!(input, Input::Connected) && self.times.connected.is_none() {
+                    self.times.connected = Some(now.saturating_duration_since(self.started));
+                }
+                self.session.handle_input(now, input);
+            }
+            CallInput::UdpOpened => {
+                if matches!(self.phase, Phase::OpeningSocket) {
+                    self.phase = Phase::Discovering(Discovery::new(now, self.ssrc));
+                }
+            }
+            CallInput::UdpFailed(error) => self.end(EndReason::Socket(error.to_owned())),
+            CallInput::Datagram(datagram) => {
+                if let Phase::Discovering(discovery) = &mut self.phase {
+                    discovery.handle_datagram(datagram);
+                }
+            }
+            CallInput::Command(command) => self.handle_command(now, command),
+            CallInput::Timeout => self.session.handle_input(now, Input::Timeout),
+        }
+        self.drive_discovery(now);
+        self.drain_session(now);
+    }
+
+    /// What to do next; [`CallOutput::Timeout`] once everything is drained.
+    pub fn poll_output(&mut self) -> CallOutput {
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        let Output::Timeout(session) = self.session.poll_output() else {
+            unreachable!("the session was drained when something was fed");
+        };
+        let discovery = match &self.phase {
+            Phase::Discovering(discovery) => discovery.poll_timeout(),
+            _ => None,
+        };
+        CallOutput::Timeout(session.into_iter().chain(discovery).min())
+    }
+
+    /// Who joined where; after an update, the newest.
+    #[must_use]
+    pub const fn info(&self) -> &Identity {
+        self.session.identity()
+    }
+
+    /// How long each step of joining took.
+    #[must_use]
+    pub const fn times(&self) -> &JoinTimes {
+        &self.times
+    }
+
+    /// The counters of the gateway's session.
+    #[must_use]
+    pub const fn session_stats(&self) -> &SessionStats {
+        self.session.stats()
+    }
+
+    /// The last measured time to the gateway and back.
+    #[must_use]
+    pub fn latency(&self) -> Option<Duration> {
+        self.session.latency()
+    }
+
+    /// The transport encryption, once it was agreed on.
+    #[must_use]
+    pub const fn mode(&self) -> Option<Mode> {
+        self.mode
+    }
+
+    fn handle_command(&mut self, now: Instant, command: CallCommand) {
+        match command {
+            CallCommand::Speak(speaking) => {
+                self.speaking = speaking;
+                self.announce(now);
+            }
+            CallCommand::Update(info) => {
+                self.session.close(CloseCode::NORMAL);
+                self.drain_closing();
+                let config = Arc::new(self.config.session.clone());
+                self.session = Session::new(now, config, info, self.rng.u64(..));
+                self.phase = Phase::Identifying;
+                self.speakers.clear();
+                (self.started, self.times) = (now, JoinTimes::default());
+            }
+            CallCommand::Disconnected => self.end(EndReason::Disconnected),
+            CallCommand::Leave => self.end(EndReason::Left),
+        }
+    }
+
+    /// Takes what the session has for its owner and hands on what it has for the WebSocket.
+    fn drain_session(&mut self, now: Instant) {
+        loop {
+            let action = match self.session.poll_output() {
+                Output::Connect(endpoint) => WsAction::Connect(endpoint),
+                Output::Text(text) => WsAction::Text(text),
+                Output::Binary(bytes) => WsAction::Binary(bytes),
+                Output::Close(code) => WsAction::Close(code),
+                Output::Event(event) => {
+                    self.handle_event(now, event);
+                    continue;
+                }
+                Output::Timeout(_) => return,
+            };
+            self.outputs.push_back(CallOutput::Ws(action));
+        }
+    }
+
+    fn handle_event(&mut self, now: Instant, event: SessionEvent) {
+        match event {
+            SessionEvent::Ready(ready) => self.handle_ready(now, &ready),
+            SessionEvent::Established(description) => self.handle_description(now, &description),
+            SessionEvent::Interrupted(cause) => self.event(Event::Interrupted(cause)),
+            SessionEvent::Resumed => self.event(Event::Resumed),
+            SessionEvent::Message(message) => self.handle_message(message),
+            SessionEvent::Ended(Ended { cause, advice }) => self.finish(EndReason::Session { cause, advice }),
+            // Binary messages belong to end-to-end encryption, which was not offered.
+            _ => {}
+        }
+    }
+
+    fn handle_ready(&mut self, now: Instant, ready: &Ready) {
+        self.times.identified = Some(now.saturating_duration_since(self.started));
+        let address = ready.ip.parse::<IpAddr>().ok().filter(|_| ready.port != 0);
+        let Some(address) = address.map(|ip| SocketAddr::new(ip, ready.port)) else {
+            return self.end(EndReason::BadMediaAddress);
+        };
+        let Ok(mode) = negotiate_from(&self.config.modes, &ready.modes) else {
+            return self.end(EndReason::NoCommonMode);
+        };
+        self.ssrc = Ssrc::new(ready.ssrc);
+        self.mode = Some(mode);
+        self.phase = Phase::OpeningSocket;
+        self.outputs.push_back(CallOutput::Udp(UdpAction::Open(address)));
+    }
+
+    fn handle_description(&mut self, now: Instant, description: &SessionDescription) {
+        let Some(mode) = self.mode else { return };
+        if description.dave_protocol_version != 0 {
+            return self.end(EndReason::E2eeNotOffered);
+        }
+        self.times.established = Some(now.saturating_duration_since(self.started));
+        self.phase = Phase::Established;
+        let (mut sender, mut receiver) = media(MediaConfig {
+            key: SecretKey::new(*description.secret_key.expose()),
+            mode,
+            seed: self.rng.u64(..),
+            ssrc: self.ssrc,
+        });
+        sender.set_mode(SendMode::Passthrough);
+        receiver.set_default_mode(ReceiveMode::Passthrough { until: None });
+        for (ssrc, user) in self.speakers.drain(..) {
+            receiver.bind(now, ssrc, user);
+        }
+        self.outputs.push_back(CallOutput::Media(MediaCommand::Start(Box::new(sender), Box::new(receiver))));
+        // Even silence has to be announced once: the server forwards nothing to a client whose SSRC it was not told.
+        self.announce(now);
+        self.event(Event::Connected);
+    }
+
+    fn handle_message(&mut self, message: ServerMessage) {
+        match message {
+            ServerMessage::Speaking(speaking) => {
+                let (ssrc, user) = (Ssrc::new(speaking.ssrc), speaking.user_id);
+                if matches!(self.phase, Phase::Established) {
+                    self.outputs.push_back(CallOutput::Media(MediaCommand::Bind(ssrc, user)));
+                } else if self.speakers.len() < MAX_EARLY_SPEAKERS {
+                    self.speakers.push((ssrc, user));
+                }
+                self.event(Event::Speaking { flags: speaking.speaking, ssrc, user });
+            }
+            ServerMessage::ClientsConnect(connect) => self.event(Event::UsersConnected(connect.user_ids)),
+            ServerMessage::ClientDisconnect(disconnect) => {
+                self.speakers.retain(|(_, user)| *user != disconnect.user_id);
+                self.outputs.push_back(CallOutput::Media(MediaCommand::Forget(disconnect.user_id)));
+                self.event(Event::UserLeft(disconnect.user_id));
+            }
+            _ => {}
+        }
+    }
+
+    fn drive_discovery(&mut self, now: Instant) {
+        let Phase::Discovering(discovery) = &mut self.phase else { return };
+        let mut request = [0; DISCOVERY_LEN];
+        if discovery.poll_transmit(now, &mut request) {
+            self.outputs.push_back(CallOutput::Udp(UdpAction::Send(request)));
+        }
+        match discovery.outcome() {
+            None => {}
+            Some(Err(error)) => self.end(EndReason::Discovery(error)),
+            Some(Ok(address)) => {
+                self.times.discovered = Some(now.saturating_duration_since(self.started));
+                self.phase = Phase::Selecting;
+                let data = SelectProtocolData {
+                    address: address.ip().to_string(),
+                    port: address.port(),
+                    mode: self.mode.map(Mode::wire_name).unwrap_or_default().to_owned(),
+                };
+                let select = SelectProtocol { protocol: "udp".to_owned(), data };
+                // A session that was lost meanwhile identifies again and sends another Ready.
+                let _ = self.session.send(now, ClientMessage::SelectProtocol(select));
+            }
+        }
+    }
+
+    /// Tells the server whether we speak; sent as soon as the session can.
+    fn announce(&mut self, now: Instant) {
+        let speaking = if self.speaking { SpeakingFlags::MICROPHONE } else { SpeakingFlags::NONE };
+        let message = ClientSpeaking { speaking, delay: 0, ssrc: self.ssrc.get() };
+        if matches!(self.phase, Phase::Established) {
+            let _ = self.session.send(now, ClientMessage::Speaking(message));
+        }
+    }
+
+    /// Closes the session for a reason of our own.
+    fn end(&mut self, reason: EndReason) {
+        self.session.close(CloseCode::NORMAL);
+        self.drain_closing();
+        self.finish(reason);
+    }
+
+    /// Hands on what a session that was closed still has for the WebSocket.
+    fn drain_closing(&mut self) {
+        loop {
+            match self.session.poll_output() {
+                Output::Close(code) => self.outputs.push_back(CallOutput::Ws(WsAction::Close(code))),
+                Output::Timeout(_) => return,
+                _ => {}
+            }
+        }
+    }
+
+    fn finish(&mut self, reason: EndReason) {
+        if !matches!(self.phase, Phase::Ended) {
+            self.phase = Phase::Ended;
+            self.outputs.push_back(CallOutput::Media(MediaCommand::Stop));
+            self.event(Event::Ended(reason));
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(CallOutput::Event(event));
+    }
+}
+
+/// One word from which everything that needs no secrecy is drawn.
+fn fold(seed: [u8; 32]) -> u64 {
+    let words = seed.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
+    words.fold(0, |folded, word| folded.rotate_left(17) ^ word)
+}
+
+/// Speakers remembered from before the media halves exist.
+const MAX_EARLY_SPEAKERS: usize = 512;
