@@ -10,4 +10,8 @@ pub mod source;
 pub use frame::{
     CHANNELS, FRAME_DURATION, FRAME_SAMPLES, FrameBuf, FrameTooLong, MAX_FRAME_LEN, SAMPLE_RATE, SILENCE_FRAME,
 };
-pub use source::{FrameSource, NextFrame, SourceError};
+#[cfg(feature = "containers")]
+pub use source::Prefetch;
+#[cfg(all(feature = "containers", any(feature = "audiopus", feature = "opus-pure")))]
+pub use source::{FileReader, Format, OpenError, OpenOptions, open};
+pub use source::{FrameReader, FrameSource, NextFrame, ReadError, SourceError};

@@ -3,11 +3,11 @@
 
 use std::f64::consts::TAU;
 use std::fs;
-use std::io::Cursor;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use voice_audio::opus::{Channels, Decoder, Encoder, EncoderConfig, Packet};
-use voice_audio::source::{FileReader, Format, FrameReader, OpenError, OpenOptions, open};
+use voice_audio::source::{FileReader, Format, FrameReader, OpenError, OpenOptions, ReadError, open};
 use voice_audio::{CHANNELS, FRAME_SAMPLES, FrameBuf};
 
 const FULL: OpenOptions = OpenOptions { bitrate: 128_000, volume: 1.0 };
@@ -245,4 +245,74 @@ fn a_file_that_stops_being_single_frames_is_encoded_from_there_on() {
     assert_eq!(all[..51], single[..]);
     let second = heard(&all[51..]);
     assert!(correlation(&second, 0, 0, best_lag(&second)) > 0.98);
+}
+
+/// A file whose reading panics from some byte on, as a parser with a bug would.
+struct Bomb {
+    file: Cursor<Vec<u8>>,
+    from: u64,
+}
+
+impl Read for Bomb {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        assert!(self.file.position() < self.from, "part of the test");
+        let len = buf.len().min(512);
+        self.file.read(&mut buf[..len])
+    }
+}
+
+impl Seek for Bomb {
+    fn seek(&mut self, pos: SeekFrom) -> io::Result<u64> {
+        self.file.seek(pos)
+    }
+}
+
+#[test]
+fn a_parser_that_panics_is_an_error() {
+    let bomb = |from| Bomb { file: Cursor::new(fs::read(asset("sweep-44100-mono.wav")).unwrap()), from };
+    let result = FileReader::new(bomb(0), FULL);
+    assert!(matches!(result, Err(OpenError::Malformed(_))), "{result:?}");
+
+    let mut reader = FileReader::new(bomb(70_000), FULL).unwrap();
+    let mut frame = FrameBuf::new();
+    let mut frames = 0;
+    let error = loop {
+        match reader.read_frame(&mut frame) {
+            Ok(more) => assert!(more),
+            Err(error) => break error,
+        }
+        frames += 1;
+    };
+    assert!(matches!(error, ReadError::Malformed(_)), "{error:?}");
+    assert!(frames > 10, "{frames}");
+    assert!(!reader.read_frame(&mut frame).unwrap(), "after an error comes the end");
+}
+
+#[test]
+fn damaged_files_end_and_do_not_panic() {
+    let mut seed = 99u32;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 8) as usize % below
+    };
+    for entry in fs::read_dir(asset("")).unwrap() {
+        let path = entry.unwrap().path();
+        let whole = fs::read(&path).unwrap();
+        for round in 0..16 {
+            let mut file = whole.clone();
+            // Half of the rounds aim at the headers.
+            let reach = if round % 2 == 0 { file.len() } else { file.len().min(400) };
+            for _ in 0..=round / 2 {
+                file[random(reach)] = u8::try_from(random(256)).unwrap();
+            }
+            let Ok(mut reader) = FileReader::new(Cursor::new(file), FULL) else {
+                continue;
+            };
+            let (mut frame, mut count) = (FrameBuf::new(), 0);
+            while matches!(reader.read_frame(&mut frame), Ok(true)) {
+                count += 1;
+                assert!(count < 5_000, "{} does not end", path.display());
+            }
+        }
+    }
 }

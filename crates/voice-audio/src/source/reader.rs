@@ -9,7 +9,7 @@ use crate::FrameBuf;
 
 /// Something that yields 20 ms Opus frames one after the other and may block meanwhile.
 ///
-/// Wrap it in [`Prefetch`](crate::source::Prefetch) to make it a [`FrameSource`](crate::FrameSource).
+/// `Prefetch` (feature `containers`) makes a [`FrameSource`](crate::FrameSource) of it.
 pub trait FrameReader: Send {
     /// Writes the next frame to `out`; `false` when there is none left.
     ///

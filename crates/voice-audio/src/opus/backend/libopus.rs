@@ -29,6 +29,7 @@ impl RawEncoder {
             .map_err(|_| InitError(()))
     }
 
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "the library changes the encoder behind its pointer")]
     pub(in crate::opus) fn encode(
         &mut self,
         pcm: &[f32],

@@ -12,6 +12,7 @@ use std::error::Error;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
@@ -105,6 +106,15 @@ impl FileReader {
         hint: Option<&str>,
         options: OpenOptions,
     ) -> Result<Self, OpenError> {
+        guarded(|| Self::try_open(media, hint, options))
+            .unwrap_or_else(|panicked| Err(OpenError::Malformed(panicked.into())))
+    }
+
+    fn try_open(
+        media: impl Read + Seek + Send + Sync + 'static,
+        hint: Option<&str>,
+        options: OpenOptions,
+    ) -> Result<Self, OpenError> {
         let mut input = Input::open(media, hint)?;
         let first_passes = input.peek().is_none_or(|packet| is_call_frame(&packet.data));
         let stage = if first_passes && passes(&input, &options) {
@@ -193,7 +203,9 @@ enum Step {
 impl FrameReader for FileReader {
     fn read_frame(&mut self, out: &mut FrameBuf) -> Result<bool, ReadError> {
         loop {
-            match self.step(out) {
+            // After a panic nothing of the reader is looked at again: the stage becomes `Done`.
+            let step = guarded(|| self.step(out)).unwrap_or_else(|panicked| Err(ReadError::Malformed(panicked.into())));
+            match step {
                 Ok(Step::Frame) => return Ok(true),
                 Ok(Step::Again) => {}
                 Ok(Step::End) => {
@@ -308,6 +320,24 @@ impl Error for OpenError {
         }
     }
 }
+
+/// Runs what parses files that anyone may have made, in libraries that are known to panic on some of them (arithmetic
+/// overflow in debug builds, for one). A file is no reason for a program to end.
+fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, ParserPanicked> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| ParserPanicked)
+}
+
+/// A parser or decoder had a bug that the file brought out.
+#[derive(Debug)]
+struct ParserPanicked;
+
+impl fmt::Display for ParserPanicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a parser panicked")
+    }
+}
+
+impl Error for ParserPanicked {}
 
 /// Whether the track allows passthrough; each packet is still looked at.
 fn passes(input: &Input, options: &OpenOptions) -> bool {
