@@ -354,3 +354,21 @@ fn noise_for_packets_neither_panics_nor_yields_nonsense() {
     }
     assert!(decoded > 500, "{decoded}");
 }
+
+#[test]
+fn codecs_move_between_threads() {
+    let mut encoder = Encoder::new(EncoderConfig::default()).unwrap();
+    let mut decoder = Decoder::new(Channels::Stereo).unwrap();
+    let (len, packet) = std::thread::spawn(move || {
+        let mut packet = [0; MAX_FRAME_LEN];
+        let len = encoder.encode(&[0.1; FRAME_SAMPLES * CHANNELS], &mut packet).unwrap();
+        (len, packet)
+    })
+    .join()
+    .unwrap();
+    let decoded = std::thread::spawn(move || {
+        let mut pcm = [0.0; FRAME_SAMPLES * CHANNELS];
+        decoder.decode(&packet[..len], &mut pcm)
+    });
+    assert_eq!(decoded.join().unwrap(), Ok(FRAME_SAMPLES));
+}

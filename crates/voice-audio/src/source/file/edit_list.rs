@@ -58,16 +58,15 @@ pub(super) fn read(file: &mut (impl Read + Seek)) -> io::Result<Vec<Edit>> {
 
 #[derive(Default)]
 struct Found {
+    boxes: u32,
     movie_scale: u32,
     edits: Vec<Edit>,
 }
 
 /// Visits the boxes between `at` and `end`.
 fn walk(file: &mut (impl Read + Seek), mut at: u64, end: u64, depth: u8, found: &mut Found) -> io::Result<()> {
-    for _ in 0..MAX_BOXES {
-        if end.saturating_sub(at) < 8 {
-            break;
-        }
+    while end.saturating_sub(at) >= 8 && found.boxes < MAX_BOXES {
+        found.boxes += 1;
         file.seek(SeekFrom::Start(at))?;
         let mut header_len = 8;
         let size = u64::from(read_u32(file)?);
@@ -168,8 +167,8 @@ fn rescale(value: u64, from: u32, to: u32) -> u64 {
     u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
-/// Boxes looked at on one level; real files have a dozen, fragmented ones some thousands after the `moov`.
-const MAX_BOXES: usize = 4096;
+/// Boxes looked at; real files have some dozens before the end of their `moov`.
+const MAX_BOXES: u32 = 4096;
 
 /// Tracks looked at.
 const MAX_TRACKS: usize = 64;
@@ -240,6 +239,16 @@ mod tests {
         let edits = read(&mut file).unwrap();
         assert_eq!(edits[0].skip_samples(44_100), 1024);
         assert_eq!(edits[0].take_samples(44_100), Some(44_100));
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_boxes_is_given_up_on() {
+        let mut bytes = movie(&[(2000, 1024)]);
+        // Behind too many boxes, even the right ones are not looked for.
+        let start = atom(b"ftyp", b"M4A ").len();
+        let many = atom(b"free", b"").repeat(MAX_BOXES as usize);
+        bytes.splice(start..start, many);
+        assert_eq!(read(&mut Cursor::new(bytes)).unwrap(), []);
     }
 
     #[test]

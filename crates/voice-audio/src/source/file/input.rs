@@ -75,6 +75,7 @@ impl Input {
 
     pub(super) fn format(&self) -> Format {
         match self.format.format_info().format {
+            formats::FORMAT_ID_ADTS => Format::Adts,
             formats::FORMAT_ID_AIFF => Format::Aiff,
             formats::FORMAT_ID_FLAC => Format::Flac,
             formats::FORMAT_ID_ISOMP4 => Format::Mp4,

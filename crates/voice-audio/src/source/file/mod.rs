@@ -244,6 +244,8 @@ impl fmt::Debug for FileReader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
+    /// A bare stream of AAC frames.
+    Adts,
     /// AIFF.
     Aiff,
     /// FLAC.
@@ -265,6 +267,7 @@ pub enum Format {
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Adts => "AAC",
             Self::Aiff => "AIFF",
             Self::Flac => "FLAC",
             Self::Matroska => "Matroska",
