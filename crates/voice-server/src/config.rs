@@ -6,6 +6,8 @@ use core::time::Duration;
 use voice_crypto::SuffixOrder;
 use voice_model::{ChannelId, CloseCode, GuildId, SessionId, Token, UserId};
 
+use crate::{Route, RouteError};
+
 /// How the server behaves, apart from sockets.
 ///
 /// The defaults are those of the service where they are known.
@@ -44,7 +46,7 @@ pub struct CoreConfig {
     pub replay_len: usize,
     /// Whether the replay of a Resume comes before op 9 instead of after it.
     pub replay_before_resumed: bool,
-    /// How often a client that sends media gets a receiver report.
+    /// How often a client that sends media gets a receiver report; zero sends none.
     pub report_interval: Duration,
     /// The close code for media without op 5 or with a foreign SSRC; `None` only drops it.
     pub on_bad_media: Option<CloseCode>,
@@ -91,6 +93,19 @@ impl Default for CoreConfig {
             dave: DaveConfig::default(),
             version_refusal: VersionRefusal::Http,
             limits: Limits::default(),
+        }
+    }
+}
+
+impl CoreConfig {
+    /// Why the request for a WebSocket on this path is refused with HTTP status 400, if it is.
+    ///
+    /// Any other request is upgraded and becomes [`Input::Opened`](crate::Input::Opened).
+    #[must_use]
+    pub fn refusal(&self, target: &str) -> Option<RouteError> {
+        match self.version_refusal {
+            VersionRefusal::Http => Route::parse(target).err(),
+            VersionRefusal::Close => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use voice_model::{CloseCode, UserId};
 
-use crate::config::{CoreConfig, VersionRefusal};
+use crate::config::CoreConfig;
 use crate::connection::{Connection, Role};
 use crate::credentials::Credentials;
 use crate::faults::Faults;
@@ -350,17 +350,6 @@ impl Core {
             Role::Voice { session: Some(key), .. } => self.lose_session(now, key, resumable),
             Role::Gateway { session: Some(key) } => self.lose_gateway_session(now, key, resumable),
             _ => {}
-        }
-    }
-
-    /// How a WebSocket request is refused before the upgrade, if it is.
-    ///
-    /// Without a refusal the request is upgraded and becomes [`Input::Opened`].
-    #[must_use]
-    pub fn refusal(config: &CoreConfig, target: &str) -> Option<crate::RouteError> {
-        match config.version_refusal {
-            VersionRefusal::Http => Route::parse(target).err(),
-            VersionRefusal::Close => None,
         }
     }
 }

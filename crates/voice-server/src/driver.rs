@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::UdpSocket;
@@ -31,7 +30,7 @@ pub(crate) enum Outbound {
 /// The core with its socket and its queues.
 pub(crate) struct Driver {
     pub(crate) core: Core,
-    pub(crate) udp: Arc<UdpSocket>,
+    pub(crate) udp: UdpSocket,
     pub(crate) inbound: mpsc::Receiver<Inbound>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) stats: watch::Sender<ServerStats>,

@@ -27,7 +27,7 @@ use voice_model::CloseCode;
 
 use crate::driver::{Inbound, Outbound};
 use crate::stream::Stream;
-use crate::{ConnectionId, Core, CoreConfig};
+use crate::{ConnectionId, CoreConfig};
 
 type Request = hyper::Request<Incoming>;
 type Response = hyper::Response<Full<Bytes>>;
@@ -113,7 +113,7 @@ impl Listener {
         let key = websocket_key(&request).map(derive_accept_key);
         let Some(accept) = key else { return text(StatusCode::UPGRADE_REQUIRED, "a websocket is expected here") };
         let target = request.uri().path_and_query().map_or("/", |t| t.as_str()).to_owned();
-        if let Some(error) = Core::refusal(&self.config, &target) {
+        if let Some(error) = self.config.refusal(&target) {
             self.refuse();
             return text(StatusCode::BAD_REQUEST, &error.to_string());
         }

@@ -130,7 +130,7 @@ impl Server {
         });
         let driver = Driver {
             core: Core::new(now(), core, random.bytes()),
-            udp: Arc::new(socket),
+            udp: socket,
             inbound: inbound_queue,
             commands: command_queue,
             stats: stats_writer,

@@ -243,7 +243,9 @@ impl Core {
         description.media_session_id = Some(media_session_id);
         self.send_plain(now, key, &ServerMessage::SessionDescription(description));
         if first_link {
-            self.timers.arm(now + self.config.report_interval, Timer::Report(key));
+            if !self.config.report_interval.is_zero() {
+                self.timers.arm(now + self.config.report_interval, Timer::Report(key));
+            }
             self.event(Event::Connected { guild, user });
         }
         Ok(())

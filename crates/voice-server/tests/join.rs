@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Member, Ws, within};
+use common::raw::{Member, Ws, within};
 use serde_json::json;
 use voice_crypto::Mode;
 use voice_model::{CloseCode, UserId};
