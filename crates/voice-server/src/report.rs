@@ -60,8 +60,8 @@ impl Reception {
 
         let ssrc = ssrc.get().to_be_bytes();
         let lost = i32::try_from(lost.clamp(MIN_LOST, MAX_LOST)).unwrap_or(0).to_be_bytes();
-        // Both the cycle count and the sequence: the low 32 bits.
-        let highest = (highest & 0xFFFF_FFFF).to_be_bytes();
+        // The sequence, and before it how often it wrapped since the first packet.
+        let highest = (highest - (base & !0xFFFF)).to_be_bytes();
 
         let mut report = [0; REPORT_LEN];
         let words = [
@@ -120,11 +120,11 @@ mod tests {
         feed(&mut reception, &[65_534, 65_535, 0, 1]);
         let report = reception.report(Ssrc::new(9)).unwrap();
         assert_eq!(report[12..16], [0, 0, 0, 0]);
-        let cycles = u16::from_be_bytes([report[16], report[17]]);
+        assert_eq!(report[16..20], [0, 1, 0, 1]);
         feed(&mut reception, &[1, 1]);
         let report = reception.report(Ssrc::new(9)).unwrap();
         assert_eq!(report[12..16], [0, 0xFF, 0xFF, 0xFE]);
-        assert_eq!(u16::from_be_bytes([report[16], report[17]]), cycles);
+        assert_eq!(report[16..20], [0, 1, 0, 1]);
     }
 
     #[test]
