@@ -16,7 +16,7 @@ use voice_model::{
 };
 use voice_rtp::Ssrc;
 use voice_udp::{DISCOVERY_LEN, Discovery, MediaConfig, Receiver, Sender, media};
-use voice_ws::{Endpoint, Ended, Identity, Input, Output, Session, SessionEvent, SessionStats};
+use voice_ws::{Ended, Endpoint, Identity, Input, Output, Session, SessionEvent, SessionStats};
 
 use crate::{Config, EndReason, Event};
 

@@ -79,7 +79,9 @@ impl fmt::Display for EndReason {
             Self::NoCommonMode => f.write_str("the voice server offers no transport encryption that is accepted here"),
             Self::BadMediaAddress => f.write_str("the voice server names no usable media address"),
             Self::Socket(error) => write!(f, "the local media socket failed: {error}"),
-            Self::E2eeNotOffered => f.write_str("the voice server demands end-to-end encryption, which was not offered"),
+            Self::E2eeNotOffered => {
+                f.write_str("the voice server demands end-to-end encryption, which was not offered")
+            }
         }
     }
 }

@@ -14,6 +14,13 @@ mod driver;
 #[cfg(feature = "tokio")]
 mod manager;
 
+#[cfg(feature = "tokio")]
+pub use {
+    api::{CallStats, Connect, ConnectError, Driver, Events, LeaveError, Playback, VoiceClient},
+    driver::{MediaStats, PlaybackEnd, PlaybackStatus, Receive, Received},
+    voice_ws::{CertificateError, Connector, TransportError},
+};
+
 pub use voice_audio as audio;
 pub use voice_model as model;
 pub use voice_rtp as rtp;

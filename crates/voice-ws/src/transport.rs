@@ -75,9 +75,9 @@ impl Transport {
     pub fn close(&mut self, code: CloseCode) {
         if let State::Open(mut socket) = std::mem::replace(&mut self.state, State::Idle) {
             let frame = CloseFrame { code: WireCode::from(code.get()), reason: "".into() };
-            let _ = Pin::new(&mut socket).start_send(Message::Close(Some(frame)));
+            let _ = Pin::new(&mut *socket).start_send(Message::Close(Some(frame)));
             let mut context = Context::from_waker(std::task::Waker::noop());
-            let _ = Pin::new(&mut socket).poll_flush(&mut context);
+            let _ = Pin::new(&mut *socket).poll_flush(&mut context);
             self.closing = Some(socket);
         }
     }
@@ -86,8 +86,8 @@ impl Transport {
     pub async fn closed(&mut self, limit: Duration) {
         if let Some(mut socket) = self.closing.take() {
             let answered = poll_fn(|cx| {
-                if Pin::new(&mut socket).poll_flush(cx).is_ready() {
-                    while ready!(Pin::new(&mut socket).poll_next(cx)).is_some_and(|message| message.is_ok()) {}
+                if Pin::new(&mut *socket).poll_flush(cx).is_ready() {
+                    while ready!(Pin::new(&mut *socket).poll_next(cx)).is_some_and(|message| message.is_ok()) {}
                     return Poll::Ready(());
                 }
                 Poll::Pending

@@ -1,0 +1,315 @@
+//! The handle of a call, and what makes calls without a manager.
+
+use std::{
+    error::Error,
+    fmt,
+    future::{Future, IntoFuture},
+    io,
+    num::NonZeroUsize,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use voice_audio::FrameSource;
+use voice_crypto::Mode;
+use voice_ws::{Connector, Identity, SessionStats};
+
+use super::{Events, Playback};
+use crate::{
+    Config, EndReason, JoinTimes,
+    driver::{
+        CallParts, CallShared, ControlCommand, ControlState, MediaStats, OnLeave, PlaybackEnd, PlaybackShared, Playing,
+        Receive, Shards, ring, start,
+    },
+};
+
+/// Makes calls: owns the media threads and what they have in common. Cheap to clone.
+///
+/// A bot wants a [`VoiceManager`](crate::VoiceManager), which has one of these. Alone it is for those who have a
+/// call's six values from elsewhere.
+#[derive(Clone, Debug)]
+pub struct Driver {
+    config: Arc<Config>,
+    connector: Connector,
+    shards: Arc<Shards>,
+}
+
+impl Driver {
+    /// Starts the media threads.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, when it has no threads or descriptors left.
+    pub fn new(config: Config) -> io::Result<Self> {
+        Self::with_connector(config, Connector::new())
+    }
+
+    /// Like [`new`](Self::new), with a connector that trusts further certificates.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, when it has no threads or descriptors left.
+    pub fn with_connector(config: Config, connector: Connector) -> io::Result<Self> {
+        let shards = Arc::new(Shards::start(config.media_threads)?);
+        Ok(Self { config: Arc::new(config), connector, shards })
+    }
+
+    /// Connects to a voice server. The future needs a tokio runtime; dropping it gives the call up.
+    pub fn connect(&self, info: Identity) -> Connect {
+        self.connect_with(info, None)
+    }
+
+    pub(crate) fn connect_with(&self, info: Identity, on_leave: Option<OnLeave>) -> Connect {
+        Connect { driver: self.clone(), info, on_leave, timeout: self.config.join_timeout }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+/// A call that is being made; await it.
+#[must_use = "nothing happens before it is awaited"]
+pub struct Connect {
+    driver: Driver,
+    info: Identity,
+    on_leave: Option<OnLeave>,
+    timeout: Duration,
+}
+
+impl Connect {
+    /// How long it may take, in place of the configured time.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    async fn run(self) -> Result<(VoiceClient, Events), ConnectError> {
+        let Driver { config, connector, shards } = self.driver;
+        let leave_timeout = config.leave_timeout;
+        let CallParts { commands, events, mut state, shared } =
+            start(config, connector, shards, self.info, self.on_leave);
+        let settled = state.wait_for(|state| state.connected || state.ended.is_some());
+        let settled = match tokio::time::timeout(self.timeout, settled).await {
+            Ok(Ok(state)) => state.clone(),
+            Ok(Err(_)) | Err(_) => return Err(ConnectError::TimedOut),
+        };
+        if let Some(reason) = settled.ended {
+            return Err(ConnectError::Ended { reason, cause: settled.transport_error });
+        }
+        let inner = Inner { commands, state, shared, leave_timeout, playing: Mutex::new(None) };
+        Ok((VoiceClient(Arc::new(inner)), events))
+    }
+}
+
+impl IntoFuture for Connect {
+    type Output = Result<(VoiceClient, Events), ConnectError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connect").field("info", &self.info).field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// A handle of a call, for any task: clones are handles of the same call. When the last one is dropped, the
+/// call is left, without waiting for that.
+#[derive(Clone)]
+pub struct VoiceClient(Arc<Inner>);
+
+struct Inner {
+    commands: mpsc::Sender<ControlCommand>,
+    state: watch::Receiver<ControlState>,
+    shared: Arc<CallShared>,
+    leave_timeout: Duration,
+    /// The newest playback.
+    playing: Mutex<Option<Playback>>,
+}
+
+/// The figures of a call.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CallStats {
+    /// How long each step of joining took.
+    pub join: JoinTimes,
+    /// The last measured time to the voice gateway and back.
+    pub latency: Option<Duration>,
+    /// The media's counters, at most a second old.
+    pub media: MediaStats,
+    /// The transport encryption.
+    pub mode: Option<Mode>,
+    /// The gateway session's counters.
+    pub session: SessionStats,
+}
+
+impl VoiceClient {
+    /// Connects to a voice server without a manager, with a media thread of its own. Prefer one [`Driver`] for
+    /// several calls.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] says why there is no call.
+    pub async fn connect(info: Identity) -> Result<(Self, Events), ConnectError> {
+        Driver::new(Config::default()).map_err(ConnectError::Driver)?.connect(info).await
+    }
+
+    /// Plays a source, in place of what was playing. Never waits; a source that blocks belongs behind
+    /// [`Prefetch`](voice_audio::source::Prefetch).
+    pub fn play(&self, source: impl FrameSource) -> Playback {
+        let shared = Arc::new(PlaybackShared::default());
+        let playing = Playing::new(Box::new(source), Arc::clone(&shared));
+        if let Err(error) = self.0.commands.try_send(ControlCommand::Play(playing)) {
+            let end = match error {
+                mpsc::error::TrySendError::Full(_) => PlaybackEnd::Refused,
+                mpsc::error::TrySendError::Closed(_) => PlaybackEnd::CallEnded,
+            };
+            shared.end(end);
+        }
+        let playback = Playback { shared, commands: self.0.commands.downgrade() };
+        *self.0.playing.lock().unwrap_or_else(PoisonError::into_inner) = Some(playback.clone());
+        playback
+    }
+
+    /// What was put on to play last.
+    #[must_use]
+    pub fn playback(&self) -> Option<Playback> {
+        self.0.playing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Listens: frames of all users from now on, each in the order in which it was sent. `capacity` frames wait
+    /// for their reader; beyond that they are dropped and counted.
+    #[must_use]
+    pub fn receive(&self, capacity: NonZeroUsize) -> Receive {
+        let (sink, receive) = ring(capacity.get());
+        // A full or closed queue drops the sink, which ends the stream.
+        let _ = self.0.commands.try_send(ControlCommand::Listen(sink));
+        receive
+    }
+
+    /// The main gateway named another server or a new token: connects there. What plays and who listens
+    /// carries over. With a manager this happens by itself.
+    pub fn update(&self, info: Identity) {
+        let _ = self.0.commands.try_send(ControlCommand::Update(info));
+    }
+
+    /// The figures of the call, media at most a second old.
+    #[must_use]
+    pub fn stats(&self) -> CallStats {
+        let state = self.0.state.borrow();
+        CallStats {
+            join: state.times,
+            latency: state.latency,
+            media: self.0.shared.stats(),
+            mode: state.mode,
+            session: state.session,
+        }
+    }
+
+    /// The figures of the call as they are now. Waits for the media thread, at most a few milliseconds.
+    pub async fn fresh_stats(&self) -> CallStats {
+        let (done, published) = oneshot::channel();
+        if self.0.commands.send(ControlCommand::Publish(done)).await.is_ok() {
+            let _ = published.await;
+        }
+        self.stats()
+    }
+
+    /// Whether frames can flow now.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.0.state.borrow().ended.is_some()
+    }
+
+    /// Waits for the end of the call, whatever brings it.
+    pub async fn ended(&self) -> EndReason {
+        let mut state = self.0.state.clone();
+        match state.wait_for(|state| state.ended.is_some()).await {
+            Ok(state) => state.ended.clone().unwrap_or(EndReason::Left),
+            Err(_) => EndReason::Left,
+        }
+    }
+
+    /// Leaves and waits until the server has acknowledged it.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaveError::TimedOut`] when that took too long; the call is over nevertheless.
+    pub async fn leave(&self) -> Result<(), LeaveError> {
+        let left = async {
+            let _ = self.0.commands.send(ControlCommand::Leave).await;
+            self.ended().await;
+        };
+        tokio::time::timeout(self.0.leave_timeout, left).await.map_err(|_| LeaveError::TimedOut)
+    }
+
+    pub(crate) fn downgrade(&self) -> mpsc::WeakSender<ControlCommand> {
+        self.0.commands.downgrade()
+    }
+}
+
+impl fmt::Debug for VoiceClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VoiceClient").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no call.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// No media threads (the local system).
+    Driver(io::Error),
+    /// The call ended before it began.
+    Ended {
+        /// Why.
+        reason: EndReason,
+        /// What broke the connection, if something did.
+        cause: Option<Arc<voice_ws::TransportError>>,
+    },
+    /// It took too long (the network, or the peer).
+    TimedOut,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Driver(_) => f.write_str("no media threads"),
+            Self::Ended { .. } => f.write_str("no voice connection"),
+            Self::TimedOut => f.write_str("the voice server did not let us in in time"),
+        }
+    }
+}
+
+impl Error for ConnectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Driver(error) => Some(error),
+            Self::Ended { cause: Some(cause), .. } => Some(cause.as_ref()),
+            Self::Ended { reason, .. } => Some(reason),
+            Self::TimedOut => None,
+        }
+    }
+}
+
+/// Why leaving was not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LeaveError {
+    /// The server did not acknowledge it in time (the peer, or the network). The call is over nevertheless.
+    TimedOut,
+}
+
+impl fmt::Display for LeaveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("leaving was not acknowledged in time")
+    }
+}
+
+impl Error for LeaveError {}

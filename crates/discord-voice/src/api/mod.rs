@@ -1,0 +1,11 @@
+//! What users of calls hold in their hands.
+
+mod client;
+mod events;
+mod play;
+
+pub(crate) use events::{EventSender, events};
+
+pub use client::{CallStats, Connect, ConnectError, Driver, LeaveError, VoiceClient};
+pub use events::Events;
+pub use play::Playback;

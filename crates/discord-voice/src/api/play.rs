@@ -1,0 +1,68 @@
+//! The handle of something that is playing.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::sync::mpsc::WeakSender;
+
+use crate::driver::{ControlCommand, PlaybackEnd, PlaybackShared, PlaybackStatus};
+
+/// Something that was put on to play. Dropping it changes nothing.
+#[derive(Clone)]
+pub struct Playback {
+    pub(super) shared: Arc<PlaybackShared>,
+    /// Weak: a playback does not keep a call alive.
+    pub(super) commands: WeakSender<ControlCommand>,
+}
+
+impl Playback {
+    /// Pauses: five frames of silence, then nothing. The position stays.
+    pub fn pause(&self) {
+        self.command(ControlCommand::Pause(Arc::clone(&self.shared)));
+    }
+
+    /// Goes on after a pause.
+    pub fn resume(&self) {
+        self.command(ControlCommand::Resume(Arc::clone(&self.shared)));
+    }
+
+    /// Ends it.
+    pub fn stop(&self) {
+        self.command(ControlCommand::StopPlaying(Arc::clone(&self.shared)));
+    }
+
+    /// How much of it was sent.
+    #[must_use]
+    pub fn position(&self) -> Duration {
+        self.shared.position()
+    }
+
+    /// Times at which the source had no frame ready and silence was sent instead.
+    #[must_use]
+    pub fn underruns(&self) -> u64 {
+        self.shared.underruns()
+    }
+
+    /// What it does at the moment.
+    #[must_use]
+    pub fn status(&self) -> PlaybackStatus {
+        self.shared.status()
+    }
+
+    /// Waits for its end.
+    pub async fn finished(&self) -> PlaybackEnd {
+        self.shared.finished().await
+    }
+
+    fn command(&self, command: ControlCommand) {
+        if let Some(commands) = self.commands.upgrade() {
+            let _ = commands.try_send(command);
+        }
+    }
+}
+
+impl fmt::Debug for Playback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (status, position) = (self.status(), self.position());
+        f.debug_struct("Playback").field("status", &status).field("position", &position).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,310 @@
+//! The control of one call: a task that sleeps between heartbeats.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::{
+    net::UdpSocket,
+    sync::{mpsc, oneshot, watch},
+    time::sleep_until,
+};
+use voice_crypto::Mode;
+use voice_udp::socket::{RECEIVE_BUFFER_LEN, Socket};
+use voice_ws::{Connector, Identity, SessionStats, Transport, TransportError};
+
+use super::{
+    clock,
+    playing::{PlaybackShared, Playing},
+    ring::ReceiveSink,
+    shard::{ShardCommand, ShardHandle, Shards},
+    shared::CallShared,
+};
+use crate::{
+    CallCommand, CallInput, CallOutput, CallSession, Config, EndReason, Event, JoinTimes, MediaCommand, UdpAction,
+    WsAction,
+    api::{EventSender, Events},
+};
+
+/// What a call's handles ask of its control.
+pub(crate) enum ControlCommand {
+    Play(Playing),
+    Pause(Arc<PlaybackShared>),
+    Resume(Arc<PlaybackShared>),
+    StopPlaying(Arc<PlaybackShared>),
+    Listen(ReceiveSink),
+    Update(Identity),
+    Disconnected,
+    Moved(voice_model::ChannelId),
+    Publish(oneshot::Sender<()>),
+    Leave,
+}
+
+/// What a call's handles can see of its control.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ControlState {
+    pub(crate) connected: bool,
+    pub(crate) ended: Option<EndReason>,
+    pub(crate) mode: Option<Mode>,
+    pub(crate) times: JoinTimes,
+    pub(crate) session: SessionStats,
+    pub(crate) latency: Option<std::time::Duration>,
+    /// Why the last socket could not be opened, or broke.
+    pub(crate) transport_error: Option<Arc<TransportError>>,
+}
+
+/// What a call is made of.
+pub(crate) struct CallParts {
+    pub(crate) commands: mpsc::Sender<ControlCommand>,
+    pub(crate) events: Events,
+    pub(crate) state: watch::Receiver<ControlState>,
+    pub(crate) shared: Arc<CallShared>,
+}
+
+/// Called once when this side leaves, to tell the main gateway.
+pub(crate) type OnLeave = Box<dyn FnOnce() + Send>;
+
+/// Starts a call's control task.
+pub(crate) fn start(
+    config: Arc<Config>,
+    connector: Connector,
+    shards: Arc<Shards>,
+    info: Identity,
+    on_leave: Option<OnLeave>,
+) -> CallParts {
+    let (commands, receiver) = mpsc::channel(MAX_COMMANDS);
+    let (event_sender, events) = crate::api::events();
+    let (state, state_receiver) = watch::channel(ControlState::default());
+    let shared = Arc::new(CallShared::default());
+    let (key, shard) = shards.assign();
+    let control = Control {
+        call: CallSession::new(clock(), config, info, seed()),
+        transport: Transport::new(connector),
+        socket: None,
+        commands: receiver,
+        events: event_sender,
+        state,
+        shared: Arc::clone(&shared),
+        key,
+        shard,
+        generation: 0,
+        answered_silence: 0,
+        _shards: shards,
+    };
+    tokio::spawn(control.run(on_leave));
+    CallParts { commands, events, state: state_receiver, shared }
+}
+
+struct Control {
+    call: CallSession,
+    transport: Transport,
+    /// The media socket while it is still used for discovery.
+    socket: Option<UdpSocket>,
+    commands: mpsc::Receiver<ControlCommand>,
+    events: EventSender,
+    state: watch::Sender<ControlState>,
+    shared: Arc<CallShared>,
+    key: usize,
+    shard: ShardHandle,
+    /// Requests for audio so far.
+    generation: u64,
+    answered_silence: u64,
+    /// The media threads live as long as a call needs them.
+    _shards: Arc<Shards>,
+}
+
+impl Control {
+    async fn run(mut self, on_leave: Option<OnLeave>) {
+        self.to_shard(ShardCommand::Add(Arc::clone(&self.shared))).await;
+        let mut datagram = vec![0; RECEIVE_BUFFER_LEN];
+        let ended = loop {
+            let deadline = match self.drain().await {
+                Ok(deadline) => deadline,
+                Err(reason) => break reason,
+            };
+            self.publish();
+            tokio::select! {
+                event = self.transport.next() => {
+                    let call = &mut self.call;
+                    let error = event.feed_with(|input| call.handle_input(clock(), CallInput::Ws(input)));
+                    if let Some(error) = error {
+                        tracing::debug!(%error, "the voice gateway's socket broke");
+                        self.state.send_modify(|state| state.transport_error = Some(Arc::new(error)));
+                    }
+                }
+                received = receive(self.socket.as_ref(), &mut datagram) => {
+                    // An error here is a refused port, which a later answer may overrule.
+                    if let Ok(len) = received {
+                        self.call.handle_input(clock(), CallInput::Datagram(&datagram[..len]));
+                    }
+                }
+                command = self.commands.recv() => match command {
+                    Some(command) => {
+                        if let Err(reason) = self.handle_command(command).await {
+                            break reason;
+                        }
+                    }
+                    None => self.command(CallCommand::Leave),
+                },
+                () = self.shared.notify.notified() => self.handle_silence(),
+                () = wait(deadline) => self.call.handle_input(clock(), CallInput::Timeout),
+            }
+        };
+        self.to_shard(ShardCommand::Remove).await;
+        if ended == EndReason::Left
+            && let Some(on_leave) = on_leave
+        {
+            on_leave();
+        }
+        self.transport.closed(CLOSE_LIMIT).await;
+        self.publish();
+        self.state.send_modify(|state| state.ended = Some(ended.clone()));
+        self.events.end(ended);
+    }
+
+    /// Carries out what the call asks for. Returns when to look again, or why the call is over.
+    async fn drain(&mut self) -> Result<Option<std::time::Instant>, EndReason> {
+        loop {
+            match self.call.poll_output() {
+                CallOutput::Ws(WsAction::Connect(endpoint)) => self.transport.connect(endpoint),
+                CallOutput::Ws(WsAction::Text(text)) => self.transport.send_text(text),
+                CallOutput::Ws(WsAction::Binary(bytes)) => self.transport.send_binary(bytes),
+                CallOutput::Ws(WsAction::Close(code)) => self.transport.close(code),
+                CallOutput::Udp(UdpAction::Open(server)) => self.open_socket(server).await,
+                CallOutput::Udp(UdpAction::Send(datagram)) => {
+                    if let Some(socket) = &self.socket {
+                        // One that is not sent is repeated in a second.
+                        let _ = socket.try_send(&datagram);
+                    }
+                }
+                CallOutput::Media(MediaCommand::Start(sender, receiver)) => {
+                    match self.socket.take().map(|socket| socket.into_std().and_then(Socket::from_std)) {
+                        Some(Ok(socket)) => self.to_shard(ShardCommand::Start(socket, sender, receiver)).await,
+                        Some(Err(error)) => self.socket_failed(&error),
+                        None => tracing::error!("media without a socket"),
+                    }
+                }
+                CallOutput::Media(command) => self.to_shard(ShardCommand::Media(command)).await,
+                CallOutput::Event(Event::Ended(reason)) => return Err(reason),
+                CallOutput::Event(event) => {
+                    if matches!(event, Event::Connected) {
+                        self.publish();
+                        self.state.send_modify(|state| state.connected = true);
+                    }
+                    self.events.send(event);
+                }
+                CallOutput::Timeout(deadline) => return Ok(deadline),
+            }
+        }
+    }
+
+    async fn handle_command(&mut self, command: ControlCommand) -> Result<(), EndReason> {
+        match command {
+            ControlCommand::Play(playing) => {
+                self.speak().await?;
+                self.to_shard(ShardCommand::Play { playing, generation: self.generation }).await;
+            }
+            ControlCommand::Resume(playback) => {
+                self.speak().await?;
+                self.to_shard(ShardCommand::Resume { playback, generation: self.generation }).await;
+            }
+            ControlCommand::Pause(playback) => self.to_shard(ShardCommand::Pause { playback }).await,
+            ControlCommand::StopPlaying(playback) => self.to_shard(ShardCommand::StopPlaying { playback }).await,
+            ControlCommand::Listen(sink) => self.to_shard(ShardCommand::Listen(sink)).await,
+            ControlCommand::Publish(done) => {
+                self.publish();
+                self.to_shard(ShardCommand::Publish(done)).await;
+            }
+            ControlCommand::Update(info) => self.command(CallCommand::Update(info)),
+            ControlCommand::Moved(channel) => self.events.send(Event::Moved(channel)),
+            ControlCommand::Disconnected => self.command(CallCommand::Disconnected),
+            ControlCommand::Leave => self.command(CallCommand::Leave),
+        }
+        Ok(())
+    }
+
+    /// Announces audio. It is on its way to the server before the media thread hears of the audio.
+    async fn speak(&mut self) -> Result<(), EndReason> {
+        self.generation += 1;
+        self.command(CallCommand::Speak(true));
+        self.drain().await.map(drop)
+    }
+
+    fn handle_silence(&mut self) {
+        let silent = self.shared.silent_generation();
+        // Audio that was asked for meanwhile is not taken back.
+        if silent == self.generation && self.answered_silence != silent {
+            self.answered_silence = silent;
+            self.command(CallCommand::Speak(false));
+        }
+    }
+
+    async fn open_socket(&mut self, server: SocketAddr) {
+        let any: SocketAddr = if server.is_ipv4() {
+            (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
+        } else {
+            (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
+        };
+        let opened = async {
+            let socket = UdpSocket::bind(any).await?;
+            socket.connect(server).await?;
+            Ok::<_, std::io::Error>(socket)
+        };
+        match opened.await {
+            Ok(socket) => {
+                self.socket = Some(socket);
+                self.call.handle_input(clock(), CallInput::UdpOpened);
+            }
+            Err(error) => self.socket_failed(&error),
+        }
+    }
+
+    fn socket_failed(&mut self, error: &std::io::Error) {
+        self.call.handle_input(clock(), CallInput::UdpFailed(&error.to_string()));
+    }
+
+    fn command(&mut self, command: CallCommand) {
+        self.call.handle_input(clock(), CallInput::Command(command));
+    }
+
+    /// Not `&self`: a socket is not `Sync`, and the task has to be `Send`.
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "a shared reference would not be Send")]
+    async fn to_shard(&mut self, command: ShardCommand) {
+        self.shard.send(self.key, command).await;
+    }
+
+    /// Makes the figures readable.
+    fn publish(&self) {
+        self.state.send_if_modified(|state| {
+            state.session = *self.call.session_stats();
+            state.latency = self.call.latency();
+            state.mode = self.call.mode();
+            state.times = *self.call.times();
+            false
+        });
+    }
+}
+
+async fn receive(socket: Option<&UdpSocket>, datagram: &mut [u8]) -> std::io::Result<usize> {
+    match socket {
+        Some(socket) => socket.recv(datagram).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn wait(deadline: Option<std::time::Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Randomness of the operating system.
+fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).expect("the operating system has randomness");
+    seed
+}
+
+/// Commands that may wait for a call's control.
+const MAX_COMMANDS: usize = 256;
+/// How long the server may take to answer the close message.
+const CLOSE_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);

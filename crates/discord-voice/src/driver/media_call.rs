@@ -1,0 +1,297 @@
+//! One call on its media thread: the only owner of its socket, its media halves and its source.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use voice_audio::{FrameBuf, SILENCE_FRAME};
+use voice_udp::{
+    Arrival, Content, Keepalive, PacketBuf, Playout, Receiver, SealError, Sender, Talkspurt,
+    socket::{Poller, RECEIVE_BUFFER_LEN, Socket},
+};
+
+use super::{
+    playing::{PlaybackEnd, PlaybackShared, PlaybackStatus, Playing},
+    ring::{ReceiveSink, Received},
+    shared::CallShared,
+};
+use crate::MediaCommand;
+
+/// The media of one call.
+pub(super) struct MediaCall {
+    shared: Arc<CallShared>,
+    /// Absent until the session is established.
+    link: Option<Link>,
+    playing: Option<Playing>,
+    paused: bool,
+    /// How many times control asked for audio; tells an end of speech from an older one.
+    generation: u64,
+    talkspurt: Talkspurt,
+    sinks: Vec<ReceiveSink>,
+    /// The round of the last tick, or of the moment when the link was made.
+    last_round: u64,
+    pub(super) scheduled: bool,
+    published_at: Option<Instant>,
+}
+
+/// The path to one media server.
+struct Link {
+    socket: Socket,
+    sender: Sender,
+    receiver: Receiver,
+    keepalive: Keepalive,
+    errors: u64,
+}
+
+/// Buffers that a thread's calls share, one after the other.
+pub(super) struct Buffers {
+    frame: FrameBuf,
+    packet: PacketBuf,
+    datagram: Box<[u8; RECEIVE_BUFFER_LEN]>,
+}
+
+impl Buffers {
+    pub(super) fn new() -> Self {
+        Self { frame: FrameBuf::new(), packet: PacketBuf::new(), datagram: Box::new([0; RECEIVE_BUFFER_LEN]) }
+    }
+}
+
+impl MediaCall {
+    pub(super) fn new(shared: Arc<CallShared>) -> Self {
+        Self {
+            shared,
+            link: None,
+            playing: None,
+            paused: false,
+            generation: 0,
+            talkspurt: Talkspurt::default(),
+            sinks: Vec::new(),
+            last_round: 0,
+            scheduled: false,
+            published_at: None,
+        }
+    }
+
+    /// Takes over a socket and the halves of a new session; what plays and who listens stays.
+    pub(super) fn start(
+        &mut self,
+        now: Instant,
+        round: u64,
+        poller: &mut Poller,
+        key: usize,
+        (mut socket, sender, receiver): (Socket, Sender, Receiver),
+    ) -> io::Result<()> {
+        self.stop(now, poller);
+        poller.add(&mut socket, key)?;
+        self.link = Some(Link { socket, sender, receiver, keepalive: Keepalive::new(now), errors: 0 });
+        self.last_round = round;
+        Ok(())
+    }
+
+    /// Gives up the link.
+    pub(super) fn stop(&mut self, now: Instant, poller: &mut Poller) {
+        self.publish(now, true);
+        if let Some(mut link) = self.link.take() {
+            let _ = poller.remove(&mut link.socket);
+        }
+    }
+
+    pub(super) fn handle_command(&mut self, now: Instant, command: MediaCommand) {
+        let Some(link) = &mut self.link else { return };
+        match command {
+            MediaCommand::SetSendMode(mode) => link.sender.set_mode(mode),
+            MediaCommand::SetReceiveMode(user, mode) => link.receiver.set_mode(user, mode),
+            MediaCommand::Bind(ssrc, user) => link.receiver.bind(now, ssrc, user),
+            MediaCommand::Forget(user) => link.receiver.forget(now, user),
+            MediaCommand::Start(..) | MediaCommand::Stop => {}
+        }
+        self.give_out(now);
+    }
+
+    pub(super) fn play(&mut self, playing: Playing, generation: u64) {
+        if let Some(replaced) = self.playing.replace(playing) {
+            replaced.end(PlaybackEnd::Replaced);
+        }
+        self.generation = generation;
+        self.paused = false;
+    }
+
+    /// Pauses that playback; one that was replaced meanwhile is not there any more.
+    pub(super) fn pause(&mut self, playback: &Arc<PlaybackShared>) {
+        if let Some(playing) = self.playing.as_ref().filter(|playing| playing.is(playback)) {
+            playing.set_status(PlaybackStatus::Paused);
+            self.paused = true;
+        }
+    }
+
+    /// Goes on with that playback.
+    pub(super) fn resume(&mut self, playback: &Arc<PlaybackShared>, generation: u64) {
+        self.generation = generation;
+        if let Some(playing) = self.playing.as_ref().filter(|playing| playing.is(playback)) {
+            playing.set_status(PlaybackStatus::Waiting);
+            self.paused = false;
+        } else if !self.wants_ticks() {
+            // Announced in vain: nothing will fall silent by itself.
+            self.fell_silent();
+        }
+    }
+
+    /// Ends that playback.
+    pub(super) fn stop_playing(&mut self, playback: &Arc<PlaybackShared>) {
+        if let Some(playing) = self.playing.take_if(|playing| playing.is(playback)) {
+            playing.end(PlaybackEnd::Stopped);
+        }
+    }
+
+    pub(super) fn listen(&mut self, sink: ReceiveSink) {
+        self.sinks.push(sink);
+    }
+
+    /// Whether the call has something to send 50 times a second.
+    pub(super) const fn wants_ticks(&self) -> bool {
+        self.link.is_some() && ((self.playing.is_some() && !self.paused) || self.talkspurt.is_ending())
+    }
+
+    /// Whether the call is to be told to control as silent now.
+    pub(super) fn fell_silent(&self) {
+        self.shared.fell_silent(self.generation);
+    }
+
+    /// 20 ms have passed: sends a frame of the source, or of silence.
+    pub(super) fn tick(&mut self, now: Instant, round: u64, buffers: &mut Buffers) {
+        let Some(link) = &mut self.link else { return };
+        let missed = round.saturating_sub(self.last_round + 1);
+        link.sender.skip(u32::try_from(missed).unwrap_or(u32::MAX));
+        self.last_round = round;
+        let sounding = match self.playing.as_mut().filter(|_| !self.paused) {
+            None => false,
+            Some(playing) => match playing.next_frame(&mut buffers.frame) {
+                Ok(sounding) => {
+                    playing.set_status(PlaybackStatus::Playing);
+                    sounding
+                }
+                Err(end) => {
+                    if let Some(playing) = self.playing.take() {
+                        playing.end(end);
+                    }
+                    false
+                }
+            },
+        };
+        let sent = if sounding {
+            self.talkspurt.audio();
+            link.send(buffers.frame.as_slice(), &mut buffers.packet)
+        } else if self.talkspurt.silence() {
+            link.send(&SILENCE_FRAME, &mut buffers.packet)
+        } else {
+            link.sender.skip(1);
+            Ok(())
+        };
+        if let Err(error @ SealError::FrameLen { .. }) = sent
+            && let Some(playing) = self.playing.take()
+        {
+            playing.end(PlaybackEnd::Unsendable(error));
+        }
+        self.publish(now, false);
+    }
+
+    /// Reads what arrived. Returns whether there may be more.
+    pub(super) fn receive(&mut self, now: Instant, buffers: &mut Buffers) -> bool {
+        for _ in 0..MAX_BATCH {
+            let Some(link) = &mut self.link else { return false };
+            match link.socket.receive(&mut buffers.datagram[..]) {
+                Ok(Some(len)) if len < RECEIVE_BUFFER_LEN => {
+                    if let Ok(Arrival::Pong(pong)) = link.receiver.open(now, &mut buffers.datagram[..len]) {
+                        link.keepalive.handle_pong(now, pong);
+                    }
+                    self.give_out(now);
+                }
+                Ok(Some(_)) => link.errors += 1,
+                Ok(None) => return false,
+                // A refused port, reported for an earlier datagram: not the end of anything.
+                Err(_) => link.errors += 1,
+            }
+        }
+        true
+    }
+
+    /// The instant of [`deadline`](Self::deadline) has come.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if let Some(link) = &mut self.link
+            && let Some(ping) = link.keepalive.poll(now)
+            && link.socket.send(&ping.request()).is_err()
+        {
+            link.errors += 1;
+        }
+        self.give_out(now);
+        self.publish(now, false);
+    }
+
+    /// When something has to be done although nothing arrives.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let link = self.link.as_ref()?;
+        let waiting = link.receiver.poll_timeout();
+        waiting.into_iter().chain([link.keepalive.next_at()]).min()
+    }
+
+    /// Hands what is due to those who listen.
+    fn give_out(&mut self, now: Instant) {
+        let Some(link) = &mut self.link else { return };
+        self.sinks.retain(|sink| !sink.is_abandoned());
+        while let Some(Playout { user, ssrc, content }) = link.receiver.next_frame(now) {
+            let received = match content {
+                Content::Lost { packets } => Received::Lost { user, ssrc, packets },
+                Content::Frame { timestamp, frame } => {
+                    let mut copy = FrameBuf::new();
+                    if copy.set(frame).is_err() {
+                        continue;
+                    }
+                    Received::Frame { user, ssrc, timestamp, frame: copy }
+                }
+            };
+            if let Some((last, others)) = self.sinks.split_last_mut() {
+                others.iter_mut().for_each(|sink| sink.push(received.clone()));
+                last.push(received);
+            }
+        }
+    }
+
+    /// Makes the counters readable, about once a second.
+    fn publish(&mut self, now: Instant, final_one: bool) {
+        let due = self.published_at.is_none_or(|at| now.saturating_duration_since(at) >= PUBLISH_INTERVAL);
+        if let Some(link) = &self.link
+            && (due || final_one)
+        {
+            self.published_at = Some(now);
+            self.shared.publish(
+                *link.sender.stats(),
+                *link.receiver.stats(),
+                link.keepalive.round_trip(),
+                link.socket.blocked(),
+                link.errors,
+            );
+        }
+    }
+
+    /// Makes the counters readable now.
+    pub(super) fn publish_now(&mut self, now: Instant) {
+        self.publish(now, true);
+    }
+}
+
+impl Link {
+    /// Seals and sends. A frame that the call holds back, or that the network refuses, is counted and gone.
+    fn send(&mut self, frame: &[u8], buffer: &mut PacketBuf) -> Result<(), SealError> {
+        let datagram = self.sender.seal(frame, buffer)?;
+        if self.socket.send(datagram).is_err() {
+            self.errors += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Datagrams read from one socket before others get their turn.
+const MAX_BATCH: usize = 64;
+const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);

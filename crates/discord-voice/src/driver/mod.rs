@@ -1,0 +1,25 @@
+//! What drives calls: one task per call for control, a few threads for media.
+
+mod control;
+mod media_call;
+mod playing;
+mod ring;
+mod shard;
+mod shared;
+
+use std::time::Instant;
+
+pub(crate) use control::{CallParts, ControlCommand, ControlState, OnLeave, start};
+pub(crate) use playing::{PlaybackShared, Playing};
+pub(crate) use ring::ring;
+pub(crate) use shard::Shards;
+pub(crate) use shared::CallShared;
+
+pub use playing::{PlaybackEnd, PlaybackStatus};
+pub use ring::{Receive, Received};
+pub use shared::MediaStats;
+
+#[expect(clippy::disallowed_methods, reason = "the driver is where the clock is read")]
+pub(crate) fn clock() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,254 @@
+//! A media thread: owns its calls outright and serves them from one loop.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Receiver as CommandReceiver, SyncSender, TrySendError},
+    },
+    thread::JoinHandle,
+    time::Instant,
+};
+
+use voice_udp::{
+    Pacer, Receiver, Sender,
+    socket::{Poller, Socket, Waker},
+};
+
+use super::{
+    clock,
+    media_call::{Buffers, MediaCall},
+    playing::{PlaybackShared, Playing},
+    ring::ReceiveSink,
+    shared::CallShared,
+};
+use crate::MediaCommand;
+
+/// What control tells a media thread about the call with this key.
+pub(crate) enum ShardCommand {
+    Add(Arc<CallShared>),
+    Remove,
+    Start(Socket, Box<Sender>, Box<Receiver>),
+    Media(MediaCommand),
+    Play { playing: Playing, generation: u64 },
+    Pause { playback: Arc<PlaybackShared> },
+    Resume { playback: Arc<PlaybackShared>, generation: u64 },
+    StopPlaying { playback: Arc<PlaybackShared> },
+    Listen(ReceiveSink),
+    Publish(tokio::sync::oneshot::Sender<()>),
+}
+
+/// The media threads of a process's calls. Dropping it ends them.
+#[derive(Debug)]
+pub(crate) struct Shards {
+    handles: Vec<ShardHandle>,
+    threads: Vec<JoinHandle<()>>,
+    next_key: AtomicUsize,
+}
+
+/// A way to reach one media thread.
+#[derive(Clone, Debug)]
+pub(crate) struct ShardHandle {
+    commands: SyncSender<Option<(usize, ShardCommand)>>,
+    waker: Waker,
+}
+
+impl Shards {
+    pub(crate) fn start(threads: usize) -> io::Result<Self> {
+        let mut shards = Self { handles: Vec::new(), threads: Vec::new(), next_key: AtomicUsize::new(0) };
+        for number in 0..threads.max(1) {
+            let (sender, receiver) = mpsc::sync_channel(MAX_COMMANDS);
+            let poller = Poller::new()?;
+            shards.handles.push(ShardHandle { commands: sender, waker: poller.waker() });
+            let builder = std::thread::Builder::new().name(format!("voice-media-{number}"));
+            shards.threads.push(builder.spawn(move || Shard::new(poller, receiver).run())?);
+        }
+        Ok(shards)
+    }
+
+    /// A key for a new call and the thread that will serve it.
+    pub(crate) fn assign(&self) -> (usize, ShardHandle) {
+        let key = self.next_key.fetch_add(1, Ordering::Relaxed);
+        (key, self.handles[key % self.handles.len()].clone())
+    }
+}
+
+impl Drop for Shards {
+    fn drop(&mut self) {
+        for handle in &self.handles {
+            let _ = handle.commands.send(None);
+            let _ = handle.waker.wake();
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl ShardHandle {
+    /// Hands a command to the thread; waits, without blocking others, while its queue is full.
+    pub(crate) async fn send(&self, key: usize, command: ShardCommand) {
+        let mut message = Some((key, command));
+        loop {
+            match self.commands.try_send(message) {
+                Ok(()) => break,
+                Err(TrySendError::Disconnected(_)) => return,
+                Err(TrySendError::Full(unsent)) => message = unsent,
+            }
+            let _ = self.waker.wake();
+            tokio::task::yield_now().await;
+        }
+        let _ = self.waker.wake();
+    }
+}
+
+struct Shard {
+    poller: Poller,
+    commands: CommandReceiver<Option<(usize, ShardCommand)>>,
+    calls: HashMap<usize, MediaCall>,
+    pacer: Pacer,
+    timers: BTreeSet<(Instant, usize)>,
+    /// The deadline of each call that is in `timers`.
+    deadlines: HashMap<usize, Instant>,
+    buffers: Buffers,
+}
+
+impl Shard {
+    fn new(poller: Poller, commands: CommandReceiver<Option<(usize, ShardCommand)>>) -> Self {
+        Self {
+            poller,
+            commands,
+            calls: HashMap::new(),
+            pacer: Pacer::new(clock()),
+            timers: BTreeSet::new(),
+            deadlines: HashMap::new(),
+            buffers: Buffers::new(),
+        }
+    }
+
+    fn run(mut self) {
+        let mut readable = Vec::new();
+        let mut unfinished = Vec::new();
+        let mut due = Vec::new();
+        loop {
+            let timer = self.timers.first().map(|(at, _)| *at);
+            let deadline = self.pacer.next_due().into_iter().chain(timer).min();
+            let deadline = if unfinished.is_empty() { deadline } else { Some(clock()) };
+            if let Err(error) = self.poller.wait(deadline, &mut readable) {
+                tracing::error!(%error, "a media thread cannot wait for its sockets");
+                return;
+            }
+            while let Ok(command) = self.commands.try_recv() {
+                match command {
+                    Some((key, command)) => self.handle_command(key, command),
+                    None => return,
+                }
+            }
+            readable.append(&mut unfinished);
+            for key in readable.drain(..) {
+                if let Some(call) = self.calls.get_mut(&key) {
+                    if call.receive(clock(), &mut self.buffers) {
+                        unfinished.push(key);
+                    }
+                    self.reschedule(key);
+                }
+            }
+            let now = clock();
+            while let Some((round, keys)) = self.pacer.poll(now) {
+                due.extend_from_slice(keys);
+                for key in due.drain(..) {
+                    if let Some(call) = self.calls.get_mut(&key) {
+                        call.tick(now, round, &mut self.buffers);
+                        self.reschedule(key);
+                    }
+                }
+            }
+            self.handle_timers(now);
+        }
+    }
+
+    fn handle_command(&mut self, key: usize, command: ShardCommand) {
+        let now = clock();
+        if let ShardCommand::Add(shared) = command {
+            self.calls.insert(key, MediaCall::new(shared));
+            return;
+        }
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        match command {
+            ShardCommand::Add(_) => {}
+            ShardCommand::Remove => {
+                call.stop(now, &mut self.poller);
+                self.calls.remove(&key);
+                self.pacer.remove(key);
+            }
+            ShardCommand::Start(socket, sender, receiver) => {
+                let round = self.pacer.round_at(now);
+                if let Err(error) = call.start(now, round, &mut self.poller, key, (socket, *sender, *receiver)) {
+                    tracing::error!(%error, "a media socket cannot be waited for");
+                }
+            }
+            ShardCommand::Media(MediaCommand::Stop) => call.stop(now, &mut self.poller),
+            ShardCommand::Media(command) => call.handle_command(now, command),
+            ShardCommand::Play { playing, generation } => call.play(playing, generation),
+            ShardCommand::Pause { playback } => call.pause(&playback),
+            ShardCommand::Resume { playback, generation } => call.resume(&playback, generation),
+            ShardCommand::StopPlaying { playback } => call.stop_playing(&playback),
+            ShardCommand::Listen(sink) => call.listen(sink),
+            ShardCommand::Publish(done) => {
+                call.publish_now(now);
+                let _ = done.send(());
+            }
+        }
+        self.reschedule(key);
+    }
+
+    fn handle_timers(&mut self, now: Instant) {
+        while let Some(&(at, key)) = self.timers.first() {
+            if at > now {
+                return;
+            }
+            self.timers.pop_first();
+            self.deadlines.remove(&key);
+            if let Some(call) = self.calls.get_mut(&key) {
+                call.handle_timeout(now);
+            }
+            self.reschedule(key);
+        }
+    }
+
+    /// Brings a call's place in the schedule and among the timers up to date.
+    fn reschedule(&mut self, key: usize) {
+        let call = self.calls.get_mut(&key);
+        let deadline = call.as_ref().and_then(|call| call.deadline());
+        if self.deadlines.get(&key).copied() != deadline {
+            let before = match deadline {
+                Some(at) => {
+                    self.timers.insert((at, key));
+                    self.deadlines.insert(key, at)
+                }
+                None => self.deadlines.remove(&key),
+            };
+            if let Some(before) = before {
+                self.timers.remove(&(before, key));
+            }
+        }
+        let Some(call) = call else { return };
+        match (call.scheduled, call.wants_ticks()) {
+            (false, true) => {
+                call.scheduled = true;
+                self.pacer.insert(clock(), key);
+            }
+            (true, false) => {
+                call.scheduled = false;
+                self.pacer.remove(key);
+                call.fell_silent();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Commands that may wait for a media thread.
+const MAX_COMMANDS: usize = 4_096;

@@ -1,0 +1,68 @@
+//! What a media thread tells a call's control and its users: figures and two facts, never audio.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+use voice_udp::{ReceiveStats, SendStats};
+
+/// The counters of a call's media.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MediaStats {
+    /// What was sent over the current connection.
+    pub sent: SendStats,
+    /// What was received over the current connection.
+    pub received: ReceiveStats,
+    /// The last measured time to the media server and back.
+    pub round_trip: Option<Duration>,
+    /// Datagrams dropped because the system's send buffer was full.
+    pub blocked: u64,
+    /// Errors of the socket, such as a port that is refused.
+    pub socket_errors: u64,
+}
+
+/// Shared by one call's media, its control and its handles.
+#[derive(Debug, Default)]
+pub(crate) struct CallShared {
+    stats: Mutex<MediaStats>,
+    silent_generation: AtomicU64,
+    /// Wakes control.
+    pub(crate) notify: Notify,
+}
+
+impl CallShared {
+    /// Called by the media thread, about once a second: never waits for a reader.
+    pub(super) fn publish(
+        &self,
+        sent: SendStats,
+        received: ReceiveStats,
+        round_trip: Option<Duration>,
+        blocked: u64,
+        socket_errors: u64,
+    ) {
+        if let Ok(mut stats) = self.stats.try_lock() {
+            *stats = MediaStats { sent, received, round_trip, blocked, socket_errors };
+        }
+    }
+
+    pub(crate) fn stats(&self) -> MediaStats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The media thread has nothing more to send.
+    pub(super) fn fell_silent(&self, generation: u64) {
+        self.silent_generation.store(generation, Ordering::Release);
+        self.notify.notify_one();
+    }
+
+    /// The last request for audio after which everything fell silent.
+    pub(crate) fn silent_generation(&self) -> u64 {
+        self.silent_generation.load(Ordering::Acquire)
+    }
+}
