@@ -28,6 +28,8 @@ impl Backoff {
     /// Creates delays of `step`, `2 × step`, … up to `cap`.
     #[must_use]
     pub fn new(step: Duration, cap: Duration, seed: u64) -> Self {
+        // Far beyond use, and safe to multiply.
+        let cap = cap.min(Duration::from_secs(u32::MAX as u64));
         Self { step, cap, attempts: 0, rng: fastrand::Rng::with_seed(seed) }
     }
 

@@ -10,10 +10,10 @@ use std::{
 
 use futures_core::Stream;
 use tokio::time::{Sleep, sleep_until};
-use voice_model::{ClientMessage, CloseCode};
+use voice_model::{ClientMessage, CloseCode, Opcode};
 
 use crate::{
-    Connector, Identity, Input, NotReady, Output, Session, SessionConfig, SessionEvent, Transport, TransportError,
+    Connector, Identity, Input, Output, SendError, Session, SessionConfig, SessionEvent, Transport, TransportError,
     TransportEvent,
 };
 
@@ -68,9 +68,18 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`NotReady`] when there is no socket on which the server would take the message.
-    pub fn send(&mut self, message: ClientMessage) -> Result<(), NotReady> {
+    /// [`SendError`]: the server would not take the message now, or ever.
+    pub fn send(&mut self, message: ClientMessage) -> Result<(), SendError> {
         self.session.send(clock(), message)
+    }
+
+    /// Sends a binary message; see [`Session::send_binary`].
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]: the server would not take the message now, or ever.
+    pub fn send_binary(&mut self, opcode: Opcode, payload: &[u8]) -> Result<(), SendError> {
+        self.session.send_binary(opcode, payload)
     }
 
     /// Ends the session and waits, at most `limit`, for the server to acknowledge it.
@@ -145,6 +154,7 @@ impl TransportEvent {
             Self::Connected => handle_input(Input::Connected),
             Self::Text(text) => handle_input(Input::Text(&text)),
             Self::Binary(bytes) => handle_input(Input::Binary(&bytes)),
+            Self::Oversized => handle_input(Input::Oversized),
             Self::Closed(code) => handle_input(Input::Disconnected(code)),
             Self::Failed(error) => {
                 handle_input(Input::Disconnected(None));

@@ -1,6 +1,9 @@
 //! What a session is told from outside, and every default with its reason.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use voice_model::{ChannelId, GuildId, SessionId, Token, UserId};
 
@@ -45,6 +48,8 @@ pub struct SessionConfig {
     pub connect_timeout: Duration,
     /// How long each of Hello, Ready, Session Description and Resumed may take: 5 s.
     pub message_timeout: Duration,
+    /// How long the way from the start to the session description may take, every attempt included: 20 s.
+    pub handshake_timeout: Duration,
     /// The newest version of end-to-end encryption offered: 0, none.
     pub max_dave_protocol_version: u16,
     /// Attempts of a first handshake before a new join is advised: 3, the first and two more.
@@ -66,6 +71,7 @@ impl Default for SessionConfig {
         Self {
             connect_timeout: Duration::from_secs(10),
             message_timeout: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(20),
             max_dave_protocol_version: 0,
             max_handshakes: 3,
             max_resumes: 5,
@@ -76,3 +82,11 @@ impl Default for SessionConfig {
         }
     }
 }
+
+/// The instant after a duration that somebody configured, which may stand for "never".
+pub(crate) fn later(now: Instant, duration: Duration) -> Instant {
+    now + duration.min(LONGEST)
+}
+
+/// Far enough to mean "never", near enough to be added to any instant.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);

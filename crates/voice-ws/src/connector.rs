@@ -14,6 +14,8 @@ use tokio_tungstenite::{
     tungstenite::{Error as WsError, protocol::WebSocketConfig},
 };
 
+use voice_model::{MAX_MESSAGE_LEN, MAX_SENT_LEN};
+
 use crate::Endpoint;
 
 /// Opens WebSockets to voice gateways. Cheap to clone; one serves every call of a process.
@@ -70,10 +72,11 @@ impl Connector {
             .read_buffer_size(READ_BUFFER_LEN)
             .max_message_size(Some(MAX_MESSAGE_LEN))
             .max_frame_size(Some(MAX_MESSAGE_LEN))
-            .max_write_buffer_size(MAX_SENT_LEN);
+            .write_buffer_size(0)
+            .max_write_buffer_size(MAX_UNSENT_LEN);
         let (socket, _) = client_async_with_config(endpoint.url(), stream, Some(limits))
             .await
-            .map_err(|error| TransportError::Handshake(error.into()))?;
+            .map_err(TransportError::from_handshake)?;
         Ok(socket)
     }
 }
@@ -125,6 +128,13 @@ pub enum TransportError {
 }
 
 impl TransportError {
+    fn from_handshake(error: WsError) -> Self {
+        match error {
+            WsError::Io(error) => Self::Broken(error),
+            error => Self::Handshake(error.into()),
+        }
+    }
+
     pub(crate) fn from_open_socket(error: WsError) -> Self {
         match error {
             WsError::Io(error) => Self::Broken(error),
@@ -166,9 +176,7 @@ fn public_roots() -> RootCertStore {
     RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
 }
 
-/// The longest message that is read; Discord's are far shorter.
-const MAX_MESSAGE_LEN: usize = 1 << 20;
-/// What may wait to be sent.
-const MAX_SENT_LEN: usize = 256 << 10;
+/// What may wait to be sent: two of the longest messages.
+const MAX_UNSENT_LEN: usize = 2 * MAX_SENT_LEN;
 /// A voice gateway sends a few short messages a minute, and there may be thousands of sockets.
 const READ_BUFFER_LEN: usize = 4 << 10;

@@ -8,8 +8,9 @@ use crate::Endpoint;
 
 /// What happened to the one socket of a session.
 ///
-/// After [`Output::Connect`] or [`Output::Close`] nothing of an older socket may be fed any more.
-#[derive(Clone, Copy, Debug)]
+/// After [`Output::Connect`] or [`Output::Close`] has been taken nothing of an older socket may be fed any more.
+/// `Debug` shows lengths, not messages, which can contain keys.
+#[derive(Clone, Copy)]
 pub enum Input<'a> {
     /// The WebSocket that [`Output::Connect`] asked for is open.
     Connected,
@@ -17,10 +18,25 @@ pub enum Input<'a> {
     Text(&'a str),
     /// A binary message arrived.
     Binary(&'a [u8]),
+    /// A message longer than 1 MiB began to arrive, and was not read. The session will close the socket.
+    Oversized,
     /// The socket is gone, or could not be opened. The code is the one of the close message, if there was one.
     Disconnected(Option<CloseCode>),
     /// The instant of [`Output::Timeout`] has come, or any other.
     Timeout,
+}
+
+impl fmt::Debug for Input<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected => f.write_str("Connected"),
+            Self::Text(text) => write!(f, "Text([{} bytes])", text.len()),
+            Self::Binary(bytes) => write!(f, "Binary([{} bytes])", bytes.len()),
+            Self::Oversized => f.write_str("Oversized"),
+            Self::Disconnected(code) => f.debug_tuple("Disconnected").field(code).finish(),
+            Self::Timeout => f.write_str("Timeout"),
+        }
+    }
 }
 
 /// What a session asks of its driver, in order.
@@ -56,11 +72,12 @@ impl fmt::Debug for Output {
 }
 
 /// What the session's owner needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum SessionEvent {
     /// The credentials were accepted. Discover the own address at this media server next, then send
-    /// [`SelectProtocol`](voice_model::SelectProtocol).
+    /// [`SelectProtocol`](voice_model::SelectProtocol). Comes again when the session had to identify again: what
+    /// was done for the one before is void.
     Ready(Ready),
     /// The transport was agreed on: media may flow, under the key in it.
     Established(SessionDescription),
@@ -79,6 +96,26 @@ pub enum SessionEvent {
     },
     /// The session is over; no output but timeouts of `None` follows.
     Ended(Ended),
+}
+
+impl fmt::Debug for SessionEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready(ready) => f.debug_tuple("Ready").field(ready).finish(),
+            Self::Established(description) => f.debug_tuple("Established").field(description).finish(),
+            Self::Interrupted(cause) => f.debug_tuple("Interrupted").field(cause).finish(),
+            Self::Resumed => f.write_str("Resumed"),
+            Self::Message(message) => f.debug_tuple("Message").field(message).finish(),
+            Self::Binary { opcode, payload } => {
+                let len = payload.len();
+                f.debug_struct("Binary")
+                    .field("opcode", opcode)
+                    .field("payload", &format_args!("[{len} bytes]"))
+                    .finish()
+            }
+            Self::Ended(ended) => f.debug_tuple("Ended").field(ended).finish(),
+        }
+    }
 }
 
 /// Why a session is over, and what to do about it.
@@ -127,6 +164,7 @@ impl fmt::Display for Cause {
             Self::Closed(code) => write!(f, "closed by the voice server with {code}"),
             Self::ConnectionLost => f.write_str("connection lost"),
             Self::Zombie => f.write_str("the voice server stopped answering"),
+            Self::TimedOut(Waiting::SelectProtocol) => f.write_str("no Select Protocol from this side in time"),
             Self::TimedOut(waiting) => write!(f, "no {waiting} from the voice server in time"),
             Self::Protocol(violation) => write!(f, "unusable answer of the voice server: {violation}"),
         }
@@ -143,6 +181,8 @@ pub enum Waiting {
     Hello,
     /// Ready (opcode 2).
     Ready,
+    /// The owner's Select Protocol (opcode 1).
+    SelectProtocol,
     /// Session Description (opcode 4).
     SessionDescription,
     /// Resumed (opcode 9).
@@ -155,6 +195,7 @@ impl fmt::Display for Waiting {
             Self::Connection => "connection",
             Self::Hello => "Hello",
             Self::Ready => "Ready",
+            Self::SelectProtocol => "Select Protocol",
             Self::SessionDescription => "Session Description",
             Self::Resumed => "Resumed",
         })
@@ -165,6 +206,10 @@ impl fmt::Display for Waiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProtocolViolation {
+    /// Ready names no usable address of a media server.
+    MediaAddress,
+    /// A message was longer than 1 MiB.
+    MessageTooBig,
     /// A message that the handshake needs could not be decoded.
     Undecodable(Opcode),
     /// More than 20 malformed messages in 10 s.
@@ -176,6 +221,8 @@ pub enum ProtocolViolation {
 impl fmt::Display for ProtocolViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::MediaAddress => f.write_str("no usable address of a media server"),
+            Self::MessageTooBig => f.write_str("a message of more than 1 MiB"),
             Self::Undecodable(opcode) => write!(f, "malformed {opcode:?}"),
             Self::TooManyMalformed => f.write_str("too many malformed messages"),
             Self::WrongMode => f.write_str("another transport mode than the one selected"),

@@ -19,7 +19,7 @@ pub(crate) enum Verdict {
 /// Remembers which causes were met since the session last ran well, for the limits of their policies.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Bounded: an attempt costs an entry, and attempts are limited.
+    /// Newest first.
     met: Vec<(CloseCode, Instant)>,
 }
 
@@ -29,15 +29,20 @@ impl Ledger {
         let code = match cause {
             Cause::Closed(code) => code,
             Cause::Left => return Verdict::End(Advice::Stop),
-            Cause::Protocol(ProtocolViolation::WrongMode | ProtocolViolation::Undecodable(_)) => {
-                return Verdict::End(Advice::Rejoin);
-            }
+            Cause::Protocol(ProtocolViolation::MessageTooBig) => CloseCode::MESSAGE_TOO_BIG,
+            Cause::Protocol(_) => return Verdict::End(Advice::Rejoin),
             _ => CloseCode::ABNORMAL,
         };
         let policy = if established { code.policy() } else { code.handshake_policy() };
         let earlier = self.earlier(now, code, &policy);
-        if self.met.len() < MAX_ENTRIES {
-            self.met.push((code, now));
+        let too_big = code == CloseCode::MESSAGE_TOO_BIG;
+        if policy.limit.is_some() || too_big {
+            self.met.truncate(MAX_ENTRIES - 1);
+            self.met.insert(0, (code, now));
+        }
+        // The same message may come with every replay.
+        if too_big && earlier >= MAX_TOO_BIG {
+            return Verdict::End(Advice::Rejoin);
         }
         match policy.action_after(earlier) {
             CloseAction::Resume if established => Verdict::Resume,
@@ -62,6 +67,8 @@ impl Ledger {
 
 /// More than any limit of a policy.
 const MAX_ENTRIES: usize = 64;
+/// Messages of more than 1 MiB, one way or the other, after which resuming is given up.
+const MAX_TOO_BIG: u32 = 2;
 
 #[cfg(test)]
 mod tests {

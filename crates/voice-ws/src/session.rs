@@ -8,17 +8,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use voice_model::{
-    BinaryMessage, ClientMessage, CloseCode, DecodeError, Heartbeat as HeartbeatMessage, HeartbeatForm, Hello,
-    Identify, Opcode, Resume, ServerMessage,
-};
+use voice_model::{BinaryMessage, ClientMessage, CloseCode, MAX_SENT_LEN, Opcode};
 
+use self::recovery::Trouble;
 use crate::{
-    Advice, Backoff, Cause, Ended, Identity, Input, Output, ProtocolViolation, SessionConfig, SessionEvent, Waiting,
+    Advice, Cause, Identity, Input, Output, SessionConfig, Waiting,
+    config::later,
     heartbeat::{Beat, Heartbeat, History},
-    policy::{Ledger, Verdict},
+    policy::Ledger,
     speaking::Speaking,
 };
+
+mod message;
+mod recovery;
 
 /// The client's side of one voice gateway session, over as many sockets as it takes.
 ///
@@ -58,6 +60,8 @@ pub struct Session {
     state: State,
     /// Running since the current socket's Hello.
     heartbeat: Option<Heartbeat>,
+    /// The current socket's Hello is still to come, at the latest then.
+    hello_by: Option<Instant>,
     history: History,
     /// The last numbered message, text or binary.
     sequence: Option<u16>,
@@ -67,12 +71,17 @@ pub struct Session {
     stable_at: Option<Instant>,
     selected_mode: Option<String>,
     speaking: Speaking,
+    /// Messages for the time after Resumed, and their length together.
+    held: VecDeque<Output>,
+    held_len: usize,
     trouble: Trouble,
     ledger: Ledger,
     malformed: VecDeque<Instant>,
     rng: fastrand::Rng,
     stats: SessionStats,
     outputs: VecDeque<Output>,
+    /// The driver has taken the last [`Output::Connect`].
+    connect_taken: bool,
 }
 
 /// Counters of a session, from its start.
@@ -87,6 +96,8 @@ pub struct SessionStats {
     pub messages_received: u64,
     /// Messages that could not be decoded and were dropped.
     pub messages_malformed: u64,
+    /// Messages longer than 1 MiB, each of which cost a socket.
+    pub messages_oversized: u64,
     /// Messages with an opcode that is not acted on.
     pub messages_unknown: u64,
     /// Numbered messages whose number did not follow the one before.
@@ -108,7 +119,9 @@ enum State {
         deadline: Instant,
     },
     /// Ready came; the owner discovers its address.
-    Discovering,
+    Discovering {
+        deadline: Instant,
+    },
     /// Select Protocol was sent.
     Selecting {
         deadline: Instant,
@@ -125,16 +138,6 @@ enum State {
     Ended,
 }
 
-/// The attempts since the session last ran well.
-#[derive(Debug)]
-struct Trouble {
-    backoff: Backoff,
-    /// When the current outage began.
-    since: Option<Instant>,
-    /// Failed attempts to resume in the current outage.
-    failures: u32,
-}
-
 impl Session {
     /// Starts a session: the first output asks for a socket.
     ///
@@ -142,26 +145,29 @@ impl Session {
     #[must_use]
     pub fn new(now: Instant, config: Arc<SessionConfig>, identity: Identity, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut backoff = Backoff::new(config.backoff_step, config.backoff_cap, rng.u64(..));
-        backoff.next_delay();
+        let trouble = Trouble::new(now, &config, rng.u64(..));
         let history = History { last_nonce: rng.u64(..FIRST_NONCE_LIMIT), ..History::default() };
         let mut session = Self {
             config,
             identity,
             state: State::Ended,
             heartbeat: None,
+            hello_by: None,
             history,
             sequence: None,
             established: false,
             stable_at: None,
             selected_mode: None,
             speaking: Speaking::default(),
-            trouble: Trouble { backoff, since: None, failures: 0 },
+            held: VecDeque::new(),
+            held_len: 0,
+            trouble,
             ledger: Ledger::default(),
             malformed: VecDeque::new(),
             rng,
             stats: SessionStats::default(),
             outputs: VecDeque::new(),
+            connect_taken: false,
         };
         session.connect(now);
         session
@@ -170,48 +176,71 @@ impl Session {
     /// Takes what happened to the socket, or the passing of time. Bad input becomes a counter or an output.
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
         match (self.state, input) {
-            (State::Ended, _) => {}
+            (State::Ended, _) | (_, Input::Timeout) => {}
             (State::Opening { .. }, Input::Connected) => self.handle_connected(now),
-            (State::Opening { .. } | State::BackingOff { .. }, Input::Text(_) | Input::Binary(_)) => {}
             (_, Input::Connected) => {}
+            // Inputs that were under way when the session gave up their socket.
+            (State::BackingOff { .. }, _) => {}
+            (State::Opening { .. }, Input::Text(_) | Input::Binary(_) | Input::Oversized) => {}
+            (State::Opening { .. }, Input::Disconnected(_)) if !self.connect_taken => {}
             (_, Input::Text(text)) => self.handle_text(now, text),
             (_, Input::Binary(bytes)) => self.handle_binary(now, bytes),
-            (State::BackingOff { .. }, Input::Disconnected(_)) => {}
-            (_, Input::Disconnected(code)) => {
-                self.lost(now, code.map_or(Cause::ConnectionLost, Cause::Closed));
-            }
-            (_, Input::Timeout) => {}
+            (_, Input::Oversized) => self.handle_oversized(now),
+            (_, Input::Disconnected(code)) => self.lost(now, code.map_or(Cause::ConnectionLost, Cause::Closed)),
         }
         self.handle_time(now);
     }
 
-    /// Sends a message, or remembers it where the protocol wants it repeated.
+    /// Sends a message, or keeps it for when the server takes it.
     ///
-    /// A speaking message is always taken: it is sent when the socket allows, at most once per 100 ms, and
-    /// again after a resume.
+    /// A speaking message is always taken: it is sent when the socket allows, about once per 100 ms, and again
+    /// after a resume. Other messages are kept while the session resumes, 64 at most, and sent after
+    /// [`SessionEvent::Resumed`](crate::SessionEvent::Resumed): they may answer what the server replays before.
     ///
     /// # Errors
     ///
-    /// [`NotReady`] when there is no socket on which the server would take the message.
-    pub fn send(&mut self, now: Instant, message: ClientMessage) -> Result<(), NotReady> {
+    /// [`SendError`]: the server would not take the message now, or ever.
+    pub fn send(&mut self, now: Instant, message: ClientMessage) -> Result<(), SendError> {
         if let ClientMessage::Speaking(wish) = message {
             if self.state == State::Ended {
-                return Err(NotReady);
+                return Err(SendError::NotReady);
             }
             self.speaking.wish(wish);
             self.flush_speaking(now);
             return Ok(());
         }
-        match (self.state, &message) {
-            (State::Discovering, ClientMessage::SelectProtocol(select)) => {
+        let text = message.encode();
+        let len = text.len();
+        match &message {
+            ClientMessage::SelectProtocol(select) => {
+                let State::Discovering { .. } = self.state else { return Err(SendError::NotReady) };
+                self.queue(Output::Text(text), len)?;
                 self.selected_mode = Some(select.data.mode.clone());
-                self.state = State::Selecting { deadline: now + self.config.message_timeout };
+                let deadline = self.trouble.limit(later(now, self.config.message_timeout));
+                self.state = State::Selecting { deadline };
+                Ok(())
             }
-            (State::Discovering | State::Selecting { .. } | State::Established, _) => {}
-            _ => return Err(NotReady),
+            _ => match message.opcode() {
+                Opcode::Identify | Opcode::SelectProtocol | Opcode::Heartbeat | Opcode::Resume => {
+                    Err(SendError::Reserved)
+                }
+                _ => self.queue(Output::Text(text), len),
+            },
         }
-        self.outputs.push_back(Output::Text(message.encode()));
-        Ok(())
+    }
+
+    /// Sends a binary message, or keeps it, like [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]: the server would not take the message now, or ever.
+    pub fn send_binary(&mut self, opcode: Opcode, payload: &[u8]) -> Result<(), SendError> {
+        if u8::try_from(opcode.code()).is_err() {
+            return Err(SendError::Reserved);
+        }
+        let bytes = BinaryMessage { sequence: None, opcode, payload }.encode();
+        let len = bytes.len();
+        self.queue(Output::Binary(bytes), len)
     }
 
     /// Ends the session. [`CloseCode::NORMAL`] ends it on the server too.
@@ -226,7 +255,9 @@ impl Session {
 
     /// What to do next; [`Output::Timeout`] once everything is drained.
     pub fn poll_output(&mut self) -> Output {
-        self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.deadline()))
+        let output = self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.deadline()));
+        self.connect_taken |= matches!(output, Output::Connect(_));
+        output
     }
 
     /// Who joined where.
@@ -253,157 +284,26 @@ impl Session {
         &self.stats
     }
 
-    fn connect(&mut self, now: Instant) {
-        self.state = State::Opening { deadline: now + self.config.connect_timeout };
-        self.outputs.push_back(Output::Connect(self.identity.endpoint.clone()));
-    }
-
-    fn handle_connected(&mut self, now: Instant) {
-        let deadline = now + self.config.message_timeout;
-        let identity = &self.identity;
-        let message = if self.established {
-            self.state = State::Resuming { deadline };
-            ClientMessage::Resume(Resume {
-                server_id: identity.server_id,
-                session_id: identity.session_id.clone(),
-                token: identity.token.clone(),
-                seq_ack: Some(self.sequence.map_or(-1, i64::from)),
-                channel_id: None,
-            })
-        } else {
-            self.state = State::Identifying { deadline };
-            self.sequence = None;
-            ClientMessage::Identify(Identify {
-                server_id: identity.server_id,
-                user_id: identity.user_id,
-                session_id: identity.session_id.clone(),
-                token: identity.token.clone(),
-                max_dave_protocol_version: self.config.max_dave_protocol_version,
-                channel_id: None,
-            })
-        };
-        self.outputs.push_back(Output::Text(message.encode()));
-    }
-
-    fn handle_text(&mut self, now: Instant, text: &str) {
-        self.heard(now);
-        match ServerMessage::decode(text) {
-            Ok(numbered) => {
-                self.note_sequence(numbered.sequence);
-                self.handle_message(now, numbered.message);
-            }
-            Err(error) => self.handle_undecodable(now, &error),
-        }
-    }
-
-    fn handle_binary(&mut self, now: Instant, bytes: &[u8]) {
-        self.heard(now);
-        match BinaryMessage::decode_server(bytes) {
-            Ok(message) => {
-                self.note_sequence(message.sequence);
-                let event = SessionEvent::Binary { opcode: message.opcode, payload: message.payload.to_vec() };
-                self.event(event);
-            }
-            Err(error) => self.handle_undecodable(now, &error),
-        }
-    }
-
-    fn handle_message(&mut self, now: Instant, message: ServerMessage) {
-        match message {
-            ServerMessage::Hello(hello) => self.handle_hello(now, &hello),
-            ServerMessage::HeartbeatAck(ack) => {
-                if let Some(heartbeat) = &mut self.heartbeat
-                    && heartbeat.acknowledge(now, ack.nonce).is_some()
-                {
-                    self.stats.heartbeats_acknowledged += 1;
-                }
-            }
-            ServerMessage::Heartbeat => {
-                if let Some(heartbeat) = &mut self.heartbeat {
-                    let nonce = heartbeat.beat(now);
-                    self.send_heartbeat(nonce);
-                }
-            }
-            ServerMessage::Ready(ready) => {
-                if matches!(self.state, State::Identifying { .. }) {
-                    self.state = State::Discovering;
-                    self.event(SessionEvent::Ready(ready));
-                }
-            }
-            ServerMessage::SessionDescription(description) => match self.state {
-                State::Selecting { .. } if self.selected_mode.as_ref() == Some(&description.mode) => {
-                    self.state = State::Established;
-                    self.established = true;
-                    self.stable_at = Some(now + self.config.stable_after);
-                    self.trouble.backoff.reset();
-                    self.event(SessionEvent::Established(description));
-                    self.flush_speaking(now);
-                }
-                State::Selecting { .. } => self.fail(now, Cause::Protocol(ProtocolViolation::WrongMode)),
-                _ => tracing::debug!("ignored a session description that was not asked for"),
-            },
-            ServerMessage::Resumed => {
-                if matches!(self.state, State::Resuming { .. }) {
-                    self.state = State::Established;
-                    self.stable_at = Some(now + self.config.stable_after);
-                    (self.trouble.since, self.trouble.failures) = (None, 0);
-                    self.stats.resumes += 1;
-                    self.event(SessionEvent::Resumed);
-                    self.speaking.repeat();
-                    self.flush_speaking(now);
-                }
-            }
-            message => {
-                if matches!(message, ServerMessage::Unknown(_)) {
-                    self.stats.messages_unknown += 1;
-                }
-                self.event(SessionEvent::Message(message));
-            }
-        }
-    }
-
-    fn handle_hello(&mut self, now: Instant, hello: &Hello) {
-        let interval = heartbeat_interval(hello);
-        if let Some(heartbeat) = &mut self.heartbeat {
-            return heartbeat.set_interval(now, interval);
-        }
-        self.heartbeat = Some(Heartbeat::start(now, interval, self.rng.f64(), self.history));
-    }
-
-    fn handle_undecodable(&mut self, now: Instant, error: &DecodeError) {
-        self.stats.messages_malformed += 1;
-        self.note_sequence(error.sequence());
-        tracing::debug!(opcode = ?error.opcode(), %error, "dropped a malformed message");
-        let handshake = matches!(self.state, State::Identifying { .. } | State::Selecting { .. });
-        if let Some(opcode @ (Opcode::Ready | Opcode::SessionDescription)) = error.opcode()
-            && handshake
-        {
-            return self.fail(now, Cause::Protocol(ProtocolViolation::Undecodable(opcode)));
-        }
-        while self.malformed.front().is_some_and(|at| now.saturating_duration_since(*at) > MALFORMED_WINDOW) {
-            self.malformed.pop_front();
-        }
-        self.malformed.push_back(now);
-        if self.malformed.len() > MAX_MALFORMED {
-            self.outputs.push_back(Output::Close(CloseCode::PROTOCOL_ERROR));
-            self.end(Advice::Rejoin, Cause::Protocol(ProtocolViolation::TooManyMalformed));
-        }
-    }
-
     fn handle_time(&mut self, now: Instant) {
-        match self.state {
+        let overdue = match self.state {
             State::Ended => return,
-            State::Opening { deadline } if now >= deadline => self.fail(now, Cause::TimedOut(Waiting::Connection)),
-            State::Identifying { deadline } if now >= deadline => {
-                let waiting = if self.heartbeat.is_some() { Waiting::Ready } else { Waiting::Hello };
-                self.fail(now, Cause::TimedOut(waiting));
+            State::BackingOff { until } => {
+                if now >= until {
+                    self.connect(now);
+                }
+                None
             }
-            State::Selecting { deadline } if now >= deadline => {
-                self.fail(now, Cause::TimedOut(Waiting::SessionDescription));
-            }
-            State::Resuming { deadline } if now >= deadline => self.fail(now, Cause::TimedOut(Waiting::Resumed)),
-            State::BackingOff { until } if now >= until => self.connect(now),
-            _ => {}
+            State::Opening { deadline } => Some((deadline, Waiting::Connection)),
+            State::Identifying { deadline } => Some((deadline, Waiting::Ready)),
+            State::Discovering { deadline } => Some((deadline, Waiting::SelectProtocol)),
+            State::Selecting { deadline } => Some((deadline, Waiting::SessionDescription)),
+            State::Resuming { deadline } => Some((deadline, Waiting::Resumed)),
+            State::Established => None,
+        };
+        // Hello first: without it nothing else can have come.
+        let overdue = [self.hello_by.map(|at| (at, Waiting::Hello)), overdue].into_iter().flatten();
+        if let Some((_, waiting)) = overdue.into_iter().find(|(deadline, _)| now >= *deadline) {
+            self.fail(now, Cause::TimedOut(waiting));
         }
         if self.is_open() {
             match self.heartbeat.as_mut().map(|heartbeat| heartbeat.poll(now)) {
@@ -420,83 +320,24 @@ impl Session {
         }
     }
 
-    /// Gives up the socket, which is still open or opening.
-    fn fail(&mut self, now: Instant, cause: Cause) {
-        self.outputs.push_back(Output::Close(RECONNECTING));
-        self.lost(now, cause);
-    }
-
-    /// Decides what follows the loss of the socket.
-    fn lost(&mut self, now: Instant, cause: Cause) {
-        self.history = self.history();
-        self.heartbeat = None;
-        self.stable_at = None;
-        if self.state == State::Established {
-            self.stats.interruptions += 1;
-            self.event(SessionEvent::Interrupted(cause));
+    /// Passes a message on to the socket, or keeps it for the time after Resumed.
+    fn queue(&mut self, message: Output, len: usize) -> Result<(), SendError> {
+        if len > MAX_SENT_LEN {
+            return Err(SendError::TooLong { len });
         }
-        match self.ledger.judge(now, cause, self.established) {
-            Verdict::End(advice) => return self.end(advice, cause),
-            Verdict::Resume => {}
-            Verdict::Identify => self.established = false,
-        }
-        let tried_enough = if self.established {
-            if self.state != State::Established {
-                self.trouble.failures += 1;
+        match self.state {
+            State::Discovering { .. } | State::Selecting { .. } | State::Established => {
+                self.outputs.push_back(message);
+                Ok(())
             }
-            let since = *self.trouble.since.get_or_insert(now);
-            self.trouble.failures >= self.config.max_resumes
-                || now.saturating_duration_since(since) >= self.config.resume_window
-        } else {
-            self.trouble.backoff.attempts() >= self.config.max_handshakes
-        };
-        if tried_enough {
-            return self.end(Advice::Rejoin, cause);
-        }
-        match self.trouble.backoff.next_delay() {
-            Duration::ZERO => self.connect(now),
-            delay => self.state = State::BackingOff { until: now + delay },
-        }
-    }
-
-    fn end(&mut self, advice: Advice, cause: Cause) {
-        self.history = self.history();
-        self.heartbeat = None;
-        self.state = State::Ended;
-        self.event(SessionEvent::Ended(Ended { advice, cause }));
-    }
-
-    fn event(&mut self, event: SessionEvent) {
-        self.outputs.push_back(Output::Event(event));
-    }
-
-    fn heard(&mut self, now: Instant) {
-        self.stats.messages_received += 1;
-        if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.heard(now);
-        }
-    }
-
-    fn note_sequence(&mut self, sequence: Option<u16>) {
-        let Some(sequence) = sequence else { return };
-        if sequence != self.sequence.map_or(0, |last| last.wrapping_add(1)) {
-            self.stats.sequence_gaps += 1;
-        }
-        self.sequence = Some(sequence);
-    }
-
-    fn send_heartbeat(&mut self, nonce: u64) {
-        self.stats.heartbeats_sent += 1;
-        let seq_ack = Some(self.sequence.map_or(-1, i64::from));
-        let beat = HeartbeatMessage { nonce, seq_ack, form: HeartbeatForm::Object };
-        self.outputs.push_back(Output::Text(ClientMessage::Heartbeat(beat).encode()));
-    }
-
-    fn flush_speaking(&mut self, now: Instant) {
-        if matches!(self.state, State::Established)
-            && let Some(message) = self.speaking.poll(now)
-        {
-            self.outputs.push_back(Output::Text(ClientMessage::Speaking(message).encode()));
+            State::Opening { .. } | State::Resuming { .. } | State::BackingOff { .. }
+                if self.established && self.held.len() < MAX_HELD && self.held_len + len <= MAX_SENT_LEN =>
+            {
+                self.held_len += len;
+                self.held.push_back(message);
+                Ok(())
+            }
+            _ => Err(SendError::NotReady),
         }
     }
 
@@ -515,41 +356,44 @@ impl Session {
             State::BackingOff { until } => return Some(until),
             State::Opening { deadline }
             | State::Identifying { deadline }
+            | State::Discovering { deadline }
             | State::Selecting { deadline }
             | State::Resuming { deadline } => Some(deadline),
-            State::Discovering => None,
             State::Established => self.speaking.deadline(),
         };
-        [state, self.stable_at, self.heartbeat.as_ref().map(Heartbeat::deadline)].into_iter().flatten().min()
+        let heartbeat = self.heartbeat.as_ref().map(Heartbeat::deadline);
+        [state, self.hello_by, self.stable_at, heartbeat].into_iter().flatten().min()
     }
 }
 
-/// There is no socket on which the server would take the message now.
+/// Why a message was not sent (the caller must wait, or never send it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotReady;
+#[non_exhaustive]
+pub enum SendError {
+    /// There is no socket on which the server would take the message now.
+    NotReady,
+    /// The session sends messages with this opcode by itself, or they have another form.
+    Reserved,
+    /// The message is longer than 256 KiB.
+    TooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
+}
 
-impl fmt::Display for NotReady {
+impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the voice gateway takes no such message now")
+        match self {
+            Self::NotReady => f.write_str("the voice gateway takes no such message now"),
+            Self::Reserved => f.write_str("only the session itself sends such a message"),
+            Self::TooLong { len } => write!(f, "message of {len} bytes is longer than {MAX_SENT_LEN}"),
+        }
     }
 }
 
-impl Error for NotReady {}
+impl Error for SendError {}
 
-/// Clamps what the server asks for: a second to a minute; nonsense becomes 5 s.
-fn heartbeat_interval(hello: &Hello) -> Duration {
-    let ms = hello.heartbeat_interval_ms;
-    if ms.is_finite() && ms > 0.0 {
-        Duration::from_secs_f64(ms.clamp(1_000.0, 60_000.0) / 1_000.0)
-    } else {
-        Duration::from_secs(5)
-    }
-}
-
-/// More malformed messages than this within the window end the session.
-const MAX_MALFORMED: usize = 20;
-const MALFORMED_WINDOW: Duration = Duration::from_secs(10);
+/// Messages kept for the time after Resumed.
+const MAX_HELD: usize = 64;
 /// Heartbeat nonces start below this, so that they stay exact in JSON for ever.
 const FIRST_NONCE_LIMIT: u64 = 1 << 48;
-/// What a socket is closed with that is given up while the session is to go on: 1000 would end it on the server.
-const RECONNECTING: CloseCode = CloseCode::new(4900);

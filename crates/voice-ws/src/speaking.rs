@@ -24,6 +24,14 @@ impl Speaking {
         }
     }
 
+    /// A new session, in which the own audio may have another SSRC.
+    pub(crate) fn restart(&mut self, ssrc: u32) {
+        if let Some(wish) = &mut self.wish {
+            wish.ssrc = ssrc;
+            self.pending = true;
+        }
+    }
+
     /// A new socket: the server must be told again, unless there is nothing to tell.
     pub(crate) fn repeat(&mut self) {
         self.pending = self.wish.is_some_and(|wish| wish.speaking != SpeakingFlags::NONE) || self.pending;
