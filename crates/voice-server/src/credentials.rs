@@ -106,7 +106,7 @@ impl Credentials {
                 && rule.user_id.is_none_or(|id| id == identify.user_id)
             {
                 let channel = rule.channel_id.or(identify.channel_id);
-                let channel = channel.unwrap_or(ChannelId::new(identify.server_id.get()));
+                let channel = channel.unwrap_or_else(|| ChannelId::new(identify.server_id.get()));
                 return Ok(Admission { channel, standing: true });
             }
             refusal = CloseCode::SESSION_NO_LONGER_VALID;

@@ -12,7 +12,7 @@ use crate::{Command, ConnectionId, Core, Event, Input, Output, Request, Response
 
 /// What the listener's tasks tell the core.
 pub(crate) enum Inbound {
-    Opened { connection: ConnectionId, target: String, outbox: mpsc::Sender<Outbound> },
+    Opened { connection: ConnectionId, target: String, outbox: Outbox },
     Text { connection: ConnectionId, text: String },
     Binary { connection: ConnectionId, bytes: Vec<u8> },
     Disconnected { connection: ConnectionId, code: Option<CloseCode> },
@@ -27,6 +27,13 @@ pub(crate) enum Outbound {
     Reset,
 }
 
+/// The way to the task of a WebSocket.
+pub(crate) struct Outbox {
+    pub(crate) messages: mpsc::Sender<Outbound>,
+    /// Dropping it ends the task at once, whatever it is doing.
+    pub(crate) _alive: oneshot::Sender<()>,
+}
+
 /// The core with its socket and its queues.
 pub(crate) struct Driver {
     pub(crate) core: Core,
@@ -36,7 +43,7 @@ pub(crate) struct Driver {
     pub(crate) stats: watch::Sender<ServerStats>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) refused: watch::Receiver<u64>,
-    pub(crate) outboxes: HashMap<ConnectionId, mpsc::Sender<Outbound>>,
+    pub(crate) outboxes: HashMap<ConnectionId, Outbox>,
     pub(crate) sends_failed: u64,
     pub(crate) slow_readers: u64,
 }
@@ -71,6 +78,10 @@ impl Driver {
                     tokio::task::yield_now().await;
                     self.drain_queues();
                 }
+                // The listener counts by itself; its end is the server's.
+                refused = self.refused.changed() => if refused.is_err() {
+                    return;
+                },
                 inbound = self.inbound.recv() => {
                     if let Some(inbound) = inbound {
                         self.take(inbound);
@@ -105,14 +116,8 @@ impl Driver {
             match self.core.poll_output() {
                 Output::Text { connection, text } => self.send(connection, Outbound::Text(text)),
                 Output::Binary { connection, bytes } => self.send(connection, Outbound::Binary(bytes)),
-                Output::Close { connection, code } => {
-                    self.send(connection, Outbound::Close(code));
-                    self.outboxes.remove(&connection);
-                }
-                Output::Reset { connection } => {
-                    self.send(connection, Outbound::Reset);
-                    self.outboxes.remove(&connection);
-                }
+                Output::Close { connection, code } => self.send(connection, Outbound::Close(code)),
+                Output::Reset { connection } => self.send(connection, Outbound::Reset),
                 // Without a reader there is nobody to tell.
                 Output::Event(event) => drop(self.events.send(event)),
                 Output::Timeout(deadline) => break deadline,
@@ -156,10 +161,15 @@ impl Driver {
     /// Gives a message to the task of a WebSocket; one whose reader is too slow is dropped.
     fn send(&mut self, connection: ConnectionId, message: Outbound) {
         let Some(outbox) = self.outboxes.get(&connection) else { return };
-        if outbox.try_send(message).is_err() {
-            // Dropping its outbox ends the task, which then reports the connection lost.
-            self.outboxes.remove(&connection);
-            self.slow_readers += 1;
+        match outbox.messages.try_send(message) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                // The task ends, and then reports the connection lost.
+                self.outboxes.remove(&connection);
+                self.slow_readers += 1;
+            }
+            // Its report is on the way.
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
         }
     }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod config;
 mod connection;
@@ -32,6 +33,7 @@ mod stream;
 mod timers;
 #[cfg(feature = "tokio")]
 mod tls;
+mod voice;
 mod voice_state;
 
 pub use crate::config::{

@@ -25,7 +25,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message, error::CapacityError};
 use voice_model::CloseCode;
 
-use crate::driver::{Inbound, Outbound};
+use crate::driver::{Inbound, Outbound, Outbox};
 use crate::stream::Stream;
 use crate::{ConnectionId, CoreConfig};
 
@@ -162,12 +162,18 @@ impl Listener {
         let read = parts.read_buf.to_vec();
         let socket = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(limits)).await;
         let connection = ConnectionId::new(self.numbers.fetch_add(1, Ordering::Relaxed));
-        let (outbox, messages) = mpsc::channel(self.outbox_len);
+        let (sender, messages) = mpsc::channel(self.outbox_len);
+        let (alive, dropped) = oneshot::channel();
+        let outbox = Outbox { messages: sender, _alive: alive };
         let opened = Inbound::Opened { connection, target, outbox };
         if self.inbound.send(opened).await.is_err() {
             return;
         }
-        let code = self.pump(socket, connection, messages).await;
+        let code = tokio::select! {
+            code = self.pump(socket, connection, messages) => code,
+            // The core dropped a client that does not read.
+            _ = dropped => None,
+        };
         // When the core is gone there is nobody to tell.
         let _ = self.inbound.send(Inbound::Disconnected { connection, code }).await;
     }

@@ -13,7 +13,6 @@ use voice_rtp::{
 use crate::core::{Core, Sink};
 use crate::faults::Direction;
 use crate::impair::{self, Held, Later, Verdict};
-use crate::random::Random;
 use crate::registry::SessionKey;
 use crate::report::{REPORT_LEN, Reception};
 use crate::room::RoomId;
@@ -42,11 +41,6 @@ impl Link {
     /// Lets go of a sender that left.
     pub(crate) fn forget(&mut self, ssrc: u32) {
         self.offsets.remove(&ssrc);
-    }
-
-    /// Where a sender's numbers start for this receiver: anywhere, but always there.
-    fn offset(&mut self, ssrc: u32, random: &mut Random) -> &mut u16 {
-        self.offsets.entry(ssrc).or_insert_with(|| random.u16())
     }
 }
 
@@ -116,7 +110,7 @@ impl Core {
         let answer = Response { ssrc, address: from.ip().to_canonical(), port: from.port() };
         let mut bytes = [0; DISCOVERY_LEN];
         if self.faults.forges_discovery(user) {
-            let forged = Response { ssrc: Ssrc::new(!ssrc.get()), port: 9, ..answer.clone() };
+            let forged = Response { ssrc: Ssrc::new(!ssrc.get()), port: 9, ..answer };
             forged.write(&mut bytes);
             sink(from, &bytes);
         }
@@ -262,7 +256,9 @@ impl Core {
             let (Some(to), Some(link)) = (receiver.address, receiver.link.as_mut()) else {
                 continue;
             };
-            let offset = link.offset(ssrc, random);
+            let Link { sealer, offsets, .. } = link;
+            // A sender's numbers start anywhere for each receiver, and stay there.
+            let offset = offsets.entry(ssrc).or_insert_with(|| random.u16());
             let impairment = faults.impairment(receiver.user, Direction::ToClient);
             let Media { buffer, held } = media;
             if let Some(impairment) = impairment
@@ -271,16 +267,16 @@ impl Core {
                 let sequence = header.sequence.wrapping_add(*offset);
                 *offset = offset.wrapping_add(1);
                 let len = impair::padding_only(buffer, RtpHeader { sequence, ..header }, random);
-                if let Ok(len) = link.sealer.seal_rtp(buffer, len) {
+                if let Ok(len) = sealer.seal_rtp(buffer, len) {
                     sink(to, buffer.get(..len).unwrap_or_default());
                 }
             }
-            let sequence = header.sequence.wrapping_add(link.offsets.get(&ssrc).copied().unwrap_or(0));
+            let sequence = header.sequence.wrapping_add(*offset);
             let Some(mut len) = copy_numbered(buffer, plain, sequence) else { continue };
             if let Some(impairment) = impairment {
                 len = impair::dress(buffer, len, &impairment, random);
             }
-            let Ok(len) = link.sealer.seal_rtp(buffer, len) else {
+            let Ok(len) = sealer.seal_rtp(buffer, len) else {
                 stats.packets_malformed += 1;
                 continue;
             };

@@ -70,7 +70,7 @@ impl Sessions {
             self.slots.push(Slot::default());
             u32::try_from(self.slots.len() - 1).expect("sessions are limited far below 2^32")
         });
-        let slot = &mut self.slots[index as usize];
+        let slot = self.slots.get_mut(index as usize).expect("a free slot is a slot");
         let key = SessionKey { index, generation: slot.generation };
         self.by_ssrc.insert(session.ssrc, key);
         self.by_member.insert((session.guild, session.user), key);

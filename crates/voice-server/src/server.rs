@@ -36,6 +36,8 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// Messages that wait for one WebSocket's reader before it is dropped as too slow.
     pub max_unread: usize,
+    /// Bytes the system buffers for the media socket in each direction, as far as it allows.
+    pub media_buffer_len: usize,
     /// How the server behaves. Addresses and URLs in it are filled in by [`Server::bind`].
     pub core: CoreConfig,
 }
@@ -51,6 +53,7 @@ impl Default for ServerConfig {
             seed: None,
             max_connections: 32_768,
             max_unread: 4_096,
+            media_buffer_len: 4 * 1024 * 1024,
             core: CoreConfig::default(),
         }
     }
@@ -94,12 +97,17 @@ impl Server {
     ///
     /// Returns [`BindError`] when a socket cannot be opened, or a certificate or a seed not be made.
     pub async fn bind(config: ServerConfig) -> Result<Self, BindError> {
-        let ServerConfig { tcp, udp, advertised, tls, seed, max_connections, max_unread, mut core } = config;
+        let ServerConfig { tcp, udp, advertised, tls, seed, max_connections, max_unread, media_buffer_len, mut core } =
+            config;
         let seed = seed.map_or_else(tls::seed, Ok)?;
         let listening = TcpListener::bind(tcp).await.map_err(BindError::Tcp)?;
         let tcp = listening.local_addr().map_err(BindError::Tcp)?;
         let socket = UdpSocket::bind(udp).await.map_err(BindError::Udp)?;
         let udp = socket.local_addr().map_err(BindError::Udp)?;
+        // The system cuts what is too much and says so to nobody; its default is the fallback.
+        let options = socket2::SockRef::from(&socket);
+        let _ = options.set_recv_buffer_size(media_buffer_len);
+        let _ = options.set_send_buffer_size(media_buffer_len);
         // Sending without waiting works only once the socket is known to be writable.
         socket.writable().await.map_err(BindError::Udp)?;
 

@@ -161,7 +161,7 @@ impl Member {
     }
 
     /// A ping and its answer, which opens reception.
-    pub async fn ping(&mut self) {
+    pub async fn ping(&self) {
         let ping = Ping(*b"ping");
         within(self.udp.send(&ping.request())).await.unwrap();
         let mut answer = [0; 100];
@@ -189,7 +189,7 @@ impl Member {
     }
 
     /// The next media packet and its payload.
-    pub async fn hear(&mut self) -> (OpenedRtp, Vec<u8>) {
+    pub async fn hear(&self) -> (OpenedRtp, Vec<u8>) {
         let mut buffer = [0; 2048];
         let len = within(self.udp.recv(&mut buffer)).await.unwrap();
         let opened = self.opener.open_rtp(&mut buffer[..len]).unwrap();
