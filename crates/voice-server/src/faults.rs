@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use voice_crypto::Sealer;
 use voice_model::{CloseCode, Opcode, ServerMessage, UnknownMessage, UserId};
 
 use crate::core::{Core, Output};
@@ -11,7 +12,7 @@ use crate::registry::SessionKey;
 /// A fault, and whom it hits.
 ///
 /// ```
-/// use voice_model::{CloseCode, Opcode, ServerMessage, UnknownMessage, UserId};
+/// use voice_model::{CloseCode, Opcode, UserId};
 /// use voice_server::{Fault, FaultKind};
 ///
 /// let crash = Fault::all(FaultKind::Close(CloseCode::VOICE_SERVER_CRASHED));
@@ -102,6 +103,11 @@ pub enum FaultKind {
     },
     /// A datagram is sent as it is from the media address.
     SendDatagram(Vec<u8>),
+    /// A plain RTP packet is sealed with the client's own key and sent: any SSRC, payload type,
+    /// padding or extension, possible or not, that the service might relay.
+    SendRtp(Vec<u8>),
+    /// A plain RTCP packet is sealed with the client's own key and sent.
+    SendRtcp(Vec<u8>),
     /// The next `count` discovery requests are not answered.
     IgnoreDiscovery {
         /// How many of them.
@@ -302,11 +308,15 @@ impl Core {
     /// A fault that happens once to one session.
     fn inject_session(&mut self, now: Instant, key: SessionKey, kind: &FaultKind) {
         let Some(session) = self.sessions.get(key) else { return };
-        let (connection, address) = (session.connection, session.address);
-        if let (FaultKind::SendDatagram(bytes), Some(address)) = (kind, address) {
-            self.send_later(now, address, bytes);
-        }
+        let connection = session.connection;
         match kind {
+            FaultKind::SendDatagram(bytes) => {
+                if let Some(address) = session.address {
+                    self.send_later(now, address, bytes);
+                }
+            }
+            FaultKind::SendRtp(plain) => self.send_sealed(now, key, plain, Sealer::seal_rtp),
+            FaultKind::SendRtcp(plain) => self.send_sealed(now, key, plain, Sealer::seal_rtcp),
             FaultKind::SendNumberedText { opcode, data } => {
                 let message = UnknownMessage { opcode: *opcode, data: data.clone() };
                 self.send_numbered(now, key, &ServerMessage::Unknown(message));

@@ -10,6 +10,8 @@ mod credentials;
 #[cfg(feature = "tokio")]
 mod driver;
 mod event;
+#[cfg(feature = "tokio")]
+mod events;
 mod faults;
 mod gateway;
 mod guild;
@@ -45,9 +47,11 @@ pub use crate::control::Command;
 pub use crate::core::{Core, Input, Output, Sink};
 pub use crate::credentials::Ticket;
 pub use crate::event::Event;
+#[cfg(feature = "tokio")]
+pub use crate::events::{EventResult, Events};
 pub use crate::faults::{Direction, Fault, FaultKind, Impairment, REORDER_HOLD};
 pub use crate::http::{Request, Response};
 pub use crate::route::{Route, RouteError};
 #[cfg(feature = "tokio")]
-pub use crate::server::{BindError, EventResult, Events, Server, ServerConfig};
+pub use crate::server::{BindError, Server, ServerConfig};
 pub use crate::stats::ServerStats;

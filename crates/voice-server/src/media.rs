@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use voice_crypto::{Mode, OVERHEAD, OpenError, Opener, Sealer, SecretKey, SuffixOrder};
+use voice_crypto::{Mode, OVERHEAD, OpenError, Opener, SealError, Sealer, SecretKey, SuffixOrder};
 use voice_rtp::{
     Kind, OPUS_PAYLOAD_TYPE, Ping, RtpHeader, Sequence, Ssrc, classify,
     discovery::{DISCOVERY_LEN, Request, Response},
@@ -299,6 +299,25 @@ impl Core {
                     stats.held_overflow += u64::from(!kept);
                 }
             }
+        }
+    }
+
+    /// Seals a packet for a session's own client and sends it as soon as time passes.
+    pub(crate) fn send_sealed(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        plain: &[u8],
+        seal: fn(&mut Sealer, &mut [u8], usize) -> Result<usize, SealError>,
+    ) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let (Some(to), Some(link)) = (session.address, session.link.as_mut()) else { return };
+        let mut bytes = plain.to_vec();
+        bytes.resize(plain.len() + OVERHEAD, 0);
+        if seal(&mut link.sealer, &mut bytes, plain.len()).is_ok() {
+            self.send_later(now, to, &bytes);
+        } else {
+            self.stats.packets_malformed += 1;
         }
     }
 

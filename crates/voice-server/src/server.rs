@@ -14,13 +14,14 @@ use tokio::task::JoinHandle;
 use voice_model::{ChannelId, CloseCode, GuildId, SessionId, Token, UserId};
 
 use crate::driver::Driver;
+use crate::events::Events;
 use crate::listen::Listener;
 use crate::random::Random;
 use crate::tls::{self, Tls};
 use crate::{Access, Command, Core, CoreConfig, Event, Fault, JoinAnswer, ServerStats, Ticket};
 
 /// Where and how a server listens.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServerConfig {
     /// The address for HTTP and WebSockets; port 0 takes a free one.
     pub tcp: SocketAddr,
@@ -56,6 +57,22 @@ impl Default for ServerConfig {
             media_buffer_len: 4 * 1024 * 1024,
             core: CoreConfig::default(),
         }
+    }
+}
+
+impl fmt::Debug for ServerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The seed is left out: every key follows from it.
+        f.debug_struct("ServerConfig")
+            .field("tcp", &self.tcp)
+            .field("udp", &self.udp)
+            .field("advertised", &self.advertised)
+            .field("tls", &self.tls)
+            .field("max_connections", &self.max_connections)
+            .field("max_unread", &self.max_unread)
+            .field("media_buffer_len", &self.media_buffer_len)
+            .field("core", &self.core)
+            .finish_non_exhaustive()
     }
 }
 
@@ -167,7 +184,8 @@ impl Server {
 
     /// Hands out what a client needs to join a channel, without a main gateway.
     ///
-    /// A second ticket for the same user in the same guild replaces the first.
+    /// A second ticket for the same user in the same guild replaces the first. The ticket is good
+    /// at once, unless 65 536 commands wait already: then it is lost, and counted.
     pub fn issue(&self, guild: GuildId, channel: ChannelId, user: UserId) -> Ticket {
         let (session_id, token) = {
             let mut random = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -222,7 +240,7 @@ impl Server {
 
     /// Reads the events from now on. Each reader gets all of them.
     pub fn events(&self) -> Events {
-        Events(self.events.subscribe())
+        Events::new(self.events.subscribe())
     }
 
     /// Waits until the statistics say what they should, and returns them.
@@ -306,35 +324,6 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("tcp", &self.tcp).field("udp", &self.udp).finish_non_exhaustive()
     }
-}
-
-/// A reader of a server's events.
-#[derive(Debug)]
-pub struct Events(broadcast::Receiver<Event>);
-
-impl Events {
-    /// The next event; `None` when the server stopped.
-    ///
-    /// A reader that is too slow misses events: [`EventResult::Missed`] says how many.
-    pub async fn next(&mut self) -> Option<EventResult> {
-        match self.0.recv().await {
-            Ok(event) => Some(EventResult::Event(event)),
-            Err(broadcast::error::RecvError::Lagged(count)) => Some(EventResult::Missed { count }),
-            Err(broadcast::error::RecvError::Closed) => None,
-        }
-    }
-}
-
-/// An event, or how many a slow reader missed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventResult {
-    /// Something happened.
-    Event(Event),
-    /// The reader was too slow.
-    Missed {
-        /// How many events are lost to it.
-        count: u64,
-    },
 }
 
 /// Why a server did not start.

@@ -127,8 +127,12 @@ impl Core {
         let (guild, user) = (session.guild, session.user);
         // Discovery saw the address itself; what the client says is for those who skip it.
         let said = select.data.address.parse::<IpAddr>().ok();
-        if let (None, Some(ip), 1..) = (session.address, said, select.data.port) {
-            self.sessions.bind_address(key, SocketAddr::new(ip, select.data.port));
+        if let (None, Some(ip), port @ 1..) = (session.address, said, select.data.port) {
+            let address = SocketAddr::new(ip, port);
+            // It is only said, so it takes nothing from a client that is known there.
+            if self.sessions.by_address(address).is_none() {
+                self.sessions.bind_address(key, address);
+            }
         }
         let mut description = SessionDescription::new(mode.wire_name(), SecretKey::new(secret), DAVE_VERSION);
         description.audio_codec = Some("opus".to_owned());

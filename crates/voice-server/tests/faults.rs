@@ -160,6 +160,27 @@ fn anything_can_be_sent_as_it_is() {
 }
 
 #[test]
+fn a_packet_of_any_kind_can_be_sealed_for_a_client() {
+    let (mut world, alice, _) = two();
+    let mut plain = vec![0xA0, 105, 0, 1, 0, 0, 0, 2, 0, 0, 0, 99];
+    plain.extend([1, 2, 0]);
+    world.fault(ALICE, FaultKind::SendRtp(plain.clone()));
+    let mut datagram = world.datagrams(alice.address).pop().unwrap();
+    assert_eq!(alice.opener.open(&mut datagram, 12), Ok(15), "authentic, though its padding is impossible");
+    assert_eq!(datagram[..15], plain);
+
+    let report = [0x80, 200, 0, 6].into_iter().chain([7; 24]).collect::<Vec<_>>();
+    world.fault(ALICE, FaultKind::SendRtcp(report.clone()));
+    let mut datagram = world.datagrams(alice.address).pop().unwrap();
+    assert_eq!(alice.opener.open_rtcp(&mut datagram), Ok(28));
+    assert_eq!(datagram[..28], report);
+
+    world.fault(ALICE, FaultKind::SendRtp(vec![0x80; 3]));
+    world.fault(ALICE, FaultKind::SendRtcp(vec![0x80; 3]));
+    assert!(world.datagrams(alice.address).is_empty());
+}
+
+#[test]
 fn discovery_is_ignored_or_forged_as_often_as_asked() {
     let mut world = World::new();
     let ticket = world.ticket(ALICE);

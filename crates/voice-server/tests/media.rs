@@ -243,6 +243,18 @@ fn a_client_that_moves_is_followed_once_its_media_proves_it() {
 }
 
 #[test]
+fn an_address_that_is_only_said_is_not_taken_from_its_client() {
+    let (mut world, mut alice, bob) = two();
+    let ticket = world.ticket(CAROL);
+    let (connection, ssrc) = world.identified(&ticket);
+    world.send(connection, select(bob.address, Mode::Aes256GcmRtpsize.wire_name()));
+    world.send(connection, json!({ "op": 5, "d": { "speaking": 0, "ssrc": ssrc } }));
+    world.ping(&bob);
+    world.frame(&mut alice, b"for bob");
+    assert_eq!(heard_payloads(&bob, &world.datagrams(bob.address)), [b"for bob"]);
+}
+
+#[test]
 fn several_clients_may_share_one_address() {
     let mut world = World::new();
     let mut alice = world.join(ALICE);
