@@ -7,8 +7,8 @@ mod common;
 use common::raw::{Member, Ws, within};
 use serde_json::json;
 use voice_crypto::Mode;
-use voice_model::{CloseCode, UserId};
-use voice_server::{DEFAULT_CHANNEL, DEFAULT_GUILD, Server, ServerConfig, Ticket};
+use voice_model::{CloseCode, GuildId, SessionId, Token, UserId};
+use voice_server::{Access, DEFAULT_CHANNEL, DEFAULT_GUILD, Server, ServerConfig, Ticket};
 
 const ALICE: UserId = UserId::new(1);
 const BOB: UserId = UserId::new(2);
@@ -72,4 +72,28 @@ async fn a_wrong_token_is_closed_with_its_code() {
     }}))
     .await;
     assert_eq!(ws.closed().await, Some(CloseCode::AUTHENTICATION_FAILED.get()));
+}
+
+#[tokio::test]
+async fn one_standing_token_serves_any_guild_and_user() {
+    let server = start(false).await;
+    server.allow(Access {
+        token: Token::new("printed by serve"),
+        session_id: None,
+        server_id: None,
+        channel_id: None,
+        user_id: None,
+    });
+    for user in 1..=3 {
+        let ticket = Ticket {
+            server_id: GuildId::new(1_000 + user),
+            channel_id: DEFAULT_CHANNEL,
+            user_id: UserId::new(user),
+            session_id: SessionId::new("any"),
+            token: Token::new("printed by serve"),
+            endpoint: server.endpoint(),
+        };
+        Member::join(&server, &ticket, Mode::Aes256GcmRtpsize).await;
+    }
+    assert_eq!(server.stats().joins, 3);
 }

@@ -195,7 +195,8 @@ impl World {
         let mut client = self.connected(user);
         self.send(client.connection, client.speaking(0));
         self.ping(&client);
-        client.messages = self.messages(client.connection);
+        let more = self.messages(client.connection);
+        client.messages.extend(more);
         client
     }
 
