@@ -20,7 +20,11 @@ use crate::{
 };
 
 mod message;
+#[cfg(test)]
+mod properties;
 mod recovery;
+#[cfg(test)]
+mod tests;
 
 /// The client's side of one voice gateway session, over as many sockets as it takes.
 ///
