@@ -101,6 +101,11 @@ impl Client {
         self.last_error.as_ref()
     }
 
+    /// Takes that error, to keep or to pass on.
+    pub const fn take_last_error(&mut self) -> Option<TransportError> {
+        self.last_error.take()
+    }
+
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<SessionEvent>> {
         if self.ended {
             return Poll::Ready(None);
