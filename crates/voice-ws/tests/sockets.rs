@@ -103,6 +103,32 @@ async fn server_that_stops_answering_is_left_and_the_session_resumed() {
 }
 
 #[tokio::test]
+async fn server_that_does_not_read_is_given_up_before_memory_is() {
+    let server = Server::plain().await;
+    let mut client = client(&server);
+    let serve = async {
+        let mut stalled = server.accept().await;
+        stalled.establish().await;
+        let mut peer = server.accept().await;
+        peer.text(HELLO).await;
+        assert!(peer.read().await.starts_with(r#"{"op":7,"#));
+        peer.text(RESUMED).await;
+        drop(stalled);
+    };
+    let call = async {
+        join(&mut client).await;
+        // Far more than the system's buffers hold.
+        for _ in 0..200 {
+            client.send_binary(Opcode::MlsKeyPackage, &vec![0; 200 << 10]).unwrap();
+        }
+        assert!(matches!(next(&mut client).await, SessionEvent::Interrupted(Cause::ConnectionLost)));
+        assert!(matches!(client.last_error(), Some(TransportError::Stalled)), "{:?}", client.last_error());
+        assert!(matches!(next(&mut client).await, SessionEvent::Resumed));
+    };
+    tokio::join!(serve, call);
+}
+
+#[tokio::test]
 async fn close_code_reaches_the_session_even_while_it_writes() {
     let server = Server::plain().await;
     let mut client = client(&server);
