@@ -229,7 +229,7 @@ pub struct Limits {
     pub sessions: usize,
     /// Credentials handed out and not revoked, oldest out.
     pub grants: usize,
-    /// Messages one voice connection may send in ten seconds.
+    /// Messages one connection, to either gateway, may send in ten seconds.
     pub messages_per_window: u32,
     /// Bytes of one incoming gateway message.
     pub message_len: usize,
