@@ -1,0 +1,178 @@
+//! The command line. Wrong usage ends the program here, with exit code 2.
+
+use std::{net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{
+    Args, Parser, Subcommand,
+    builder::{PathBufValueParser, TypedValueParser},
+};
+use discord_voice::{
+    Endpoint,
+    model::{ChannelId, GuildId, SessionId, Token, UserId},
+};
+
+use crate::recorder::RecordingPath;
+
+/// Plays and records audio in Discord voice calls, and runs a voice server of its own.
+#[derive(Debug, Parser)]
+#[command(name = "discord-voice", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Play a file in a call.
+    Play(PlayArgs),
+    /// Record what is heard in a call.
+    Record(RecordArgs),
+    /// Run a voice server that this and other clients can join.
+    Serve(ServeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlayArgs {
+    /// The audio file: Ogg Opus, WAV, FLAC, MP3, Ogg Vorbis, WebM, Matroska, MP4 [default: a bundled recording].
+    pub(crate) file: Option<PathBuf>,
+    /// Write what is heard to this file: .ogg and .opus keep the frames as they are, .wav decodes them.
+    #[arg(long, value_name = "OUT", value_parser = recording_path())]
+    pub(crate) record: Option<RecordingPath>,
+    /// Bits per second to encode with, if the file has to be encoded.
+    #[arg(long, value_name = "B", default_value_t = 64_000, value_parser = clap::value_parser!(u32).range(6_000..=510_000))]
+    pub(crate) bitrate: u32,
+    /// A factor on the volume, 0 to 10; anything but 1 means that even Opus is decoded and encoded again.
+    #[arg(long, value_name = "V", default_value_t = 1.0, value_parser = parse_volume)]
+    pub(crate) volume: f32,
+    /// Print the summary as one JSON object on the last line of the standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordArgs {
+    /// The file to write: .ogg and .opus keep the frames as they are, .wav decodes them. Each further speaker gets
+    /// a file of their own, named after OUT and the user's id.
+    #[arg(value_parser = recording_path())]
+    pub(crate) out: RecordingPath,
+    /// Stop after so many seconds [default: when the call ends, or at Ctrl-C].
+    #[arg(long, value_name = "N", value_parser = parse_seconds)]
+    pub(crate) seconds: Option<Duration>,
+    /// Print the summary as one JSON object on the last line of the standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen for HTTP and WebSockets; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Where to listen for media [default: the same address, a free port].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) udp: Option<SocketAddr>,
+    /// The address that clients are told, when it is another than the one listened on.
+    #[arg(long, value_name = "IP")]
+    pub(crate) advertise: Option<IpAddr>,
+    /// Speak TLS, with a self-signed certificate.
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Where to write the certificate [default: a temporary file, removed at the end].
+    #[arg(long, value_name = "PATH", requires = "tls")]
+    pub(crate) cert_out: Option<PathBuf>,
+    /// The token that voice clients have to bring [default: a random one].
+    #[arg(long, value_name = "T", value_parser = parse_token)]
+    pub(crate) token: Option<Token>,
+    /// Print the first line as a JSON object, and nothing else on the standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which call to join. Without any of these: a call on an embedded server.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Target (none: an embedded server)")]
+pub(crate) struct TargetArgs {
+    /// Join this voice server directly: host[:port], wss://host[:port], or ws:// on a loopback address.
+    #[arg(long, value_name = "URL", requires_all = ["server_id", "channel_id", "user_id", "session_id", "token"])]
+    pub(crate) endpoint: Option<Endpoint>,
+    /// The guild, as voice servers call it.
+    #[arg(long, value_name = "N", requires = "endpoint")]
+    pub(crate) server_id: Option<GuildId>,
+    /// The voice channel.
+    #[arg(long, value_name = "N", requires = "endpoint")]
+    pub(crate) channel_id: Option<ChannelId>,
+    /// The own user.
+    #[arg(long, value_name = "N", requires = "endpoint")]
+    pub(crate) user_id: Option<UserId>,
+    /// The session id from the own voice state.
+    #[arg(long, value_name = "S", requires = "endpoint", value_parser = parse_session_id)]
+    pub(crate) session_id: Option<SessionId>,
+    /// The token from the voice server update.
+    #[arg(long, value_name = "T", requires = "endpoint", value_parser = parse_token)]
+    pub(crate) token: Option<Token>,
+    /// Trust the certificates in this PEM file as well, for voice servers.
+    #[arg(long, value_name = "PEM")]
+    pub(crate) ca_cert: Option<PathBuf>,
+    /// Give a join up after so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = parse_seconds)]
+    pub(crate) timeout: Duration,
+}
+
+fn recording_path() -> impl TypedValueParser<Value = RecordingPath> {
+    PathBufValueParser::new().try_map(RecordingPath::new)
+}
+
+fn parse_volume(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(volume) if (0.0..=10.0).contains(&volume) => Ok(volume),
+        _ => Err("give a number from 0 to 10".to_owned()),
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.001..=MAX_SECONDS).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "give a positive number of seconds".to_owned())
+}
+
+fn parse_token(text: &str) -> Result<Token, String> {
+    if text.is_empty() { Err("the token is empty".to_owned()) } else { Ok(Token::new(text)) }
+}
+
+fn parse_session_id(text: &str) -> Result<SessionId, String> {
+    if text.is_empty() { Err("the session id is empty".to_owned()) } else { Ok(SessionId::new(text)) }
+}
+
+/// A year: beyond any use, and far below what a clock can hold.
+const MAX_SECONDS: f64 = 31_536_000.0;
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let line = "discord-voice play --endpoint a.example --server-id 1 --channel-id 2 --user-id 3 \
+            --session-id hush --token hush";
+        let cli = Cli::try_parse_from(line.split_whitespace()).expect("complete");
+        assert!(!format!("{cli:?}").contains("hush"));
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_wrong_usage() {
+        for line in ["--volume -1", "--volume nan", "--volume 11", "--bitrate 1", "--timeout 0", "--timeout inf"] {
+            let line = format!("discord-voice play {line}");
+            assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `record`: what is heard in a call, into files.
+
+use std::{io::Cursor, pin::pin, time::Duration};
+
+use discord_voice::{CallStats, EndReason, Playback};
+use voice_audio::{FileReader, OpenOptions, Prefetch};
+
+use crate::{
+    args::RecordArgs,
+    ear::{Ear, Heard, Lingering},
+    embedded::Embedded,
+    error::Error,
+    play::{DEMO, DEMO_NAME, PREFETCH_FRAMES},
+    process,
+    recorder::Recorder,
+    summary::Summary,
+    target::{Call, Target},
+    terminal,
+};
+
+pub(crate) async fn run(args: RecordArgs) -> Result<(), Error> {
+    let RecordArgs { out, seconds, json, target } = args;
+    let target = Target::from(target);
+    let out_name = out.path().display().to_string();
+    let recorder = Recorder::create(out)?;
+    let (heard, stats) = match target {
+        Target::Embedded { timeout } => record_demo(recorder, &out_name, seconds, timeout).await?,
+        Target::Direct { info, ca_cert, timeout } => {
+            let mut call = Call::direct(info, ca_cert, timeout).await?;
+            say_recording("what is heard", &out_name);
+            let ear = Ear::open(&call.client, Some(recorder), None);
+            let heard = listen(&mut call, ear, seconds, None).await;
+            let stats = call.client.fresh_stats().await;
+            call.leave().await;
+            (heard?, stats)
+        }
+    };
+    let ended = heard.ended.clone();
+    let lost = heard.lost;
+    Summary::new("record", &stats, heard, lost).print(json);
+    match ended {
+        // Taken out of the channel: a usual end of a recording.
+        None | Some(EndReason::Left | EndReason::Disconnected) => Ok(()),
+        Some(reason) => Err(Error::Ended { reason }),
+    }
+}
+
+/// Records the bundled recording as the listener of an embedded call hears it.
+async fn record_demo(
+    recorder: Recorder,
+    out_name: &str,
+    seconds: Option<Duration>,
+    timeout: Duration,
+) -> Result<(Heard, CallStats), Error> {
+    let demo = FileReader::new(Cursor::new(DEMO), OpenOptions::default())
+        .map_err(|source| Error::Open { path: DEMO_NAME.into(), source })?;
+    let mut embedded = Embedded::start(timeout).await?;
+    say_recording(DEMO_NAME, out_name);
+    let ear = Ear::open(&embedded.listener.client, Some(recorder), None);
+    let playback = embedded.player.client.play(Prefetch::spawn(demo, PREFETCH_FRAMES));
+    let heard = listen(&mut embedded.listener, ear, seconds, Some(playback)).await;
+    let stats = embedded.listener.client.fresh_stats().await;
+    embedded.stop().await;
+    Ok((heard?, stats))
+}
+
+/// Listens until Ctrl-C, until the time is over, or until what plays is.
+async fn listen(
+    call: &mut Call,
+    mut ear: Ear,
+    seconds: Option<Duration>,
+    playback: Option<Playback>,
+) -> Result<Heard, Error> {
+    let time_is_over = async {
+        match seconds {
+            Some(seconds) => tokio::time::sleep(seconds).await,
+            None => std::future::pending().await,
+        }
+    };
+    let playback_is_over = async {
+        match playback {
+            Some(playback) => drop(playback.finished().await),
+            None => std::future::pending().await,
+        }
+    };
+    let (mut time_is_over, mut playback_is_over) = (pin!(time_is_over), pin!(playback_is_over));
+    let mut asked_to_stop = pin!(process::asked_to_stop());
+    loop {
+        tokio::select! {
+            () = &mut asked_to_stop => break,
+            () = &mut time_is_over => break,
+            () = ear.broken() => break,
+            () = &mut playback_is_over => {
+                return ear.stop(Lingering { quiet: LISTENING_TAIL, longest: LISTENING_TAIL * 4 }).await;
+            }
+            Some(news) = call.news() => terminal::say(news),
+        }
+    }
+    ear.stop(Lingering::default()).await
+}
+
+fn say_recording(what: &str, out_name: &str) {
+    terminal::say(format_args!("{:<9} {what} to {out_name}", "recording"));
+}
+
+/// How long nothing must be heard for the end to be the end.
+pub(crate) const LISTENING_TAIL: Duration = Duration::from_millis(250);

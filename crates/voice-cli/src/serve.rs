@@ -1,0 +1,160 @@
+//! `serve`: the voice server alone, for other clients.
+
+use std::{fmt, fs, io::Write as _, path::PathBuf};
+
+use discord_voice::model::Token;
+use serde::Serialize;
+use tempfile::NamedTempFile;
+use voice_server::{Access, DEFAULT_CHANNEL, DEFAULT_GUILD, Event, EventResult, Server, ServerConfig};
+
+use crate::{args::ServeArgs, error::Error, process, terminal};
+
+pub(crate) async fn run(args: ServeArgs) -> Result<(), Error> {
+    let ServeArgs { listen, udp, advertise, tls, cert_out, token, json } = args;
+    let udp = udp.unwrap_or_else(|| (listen.ip(), 0).into());
+    if advertise.is_none() && (listen.ip().is_unspecified() || udp.ip().is_unspecified()) {
+        return Err(Error::NoAdvertised);
+    }
+    let token = token.map_or_else(random_token, Ok)?;
+    let access = Access { token: token.clone(), session_id: None, server_id: None, channel_id: None, user_id: None };
+    let mut config = ServerConfig { tcp: listen, udp, advertised: advertise, tls, ..ServerConfig::default() };
+    config.core.access.push(access);
+    let server = Server::bind(config)
+        .await
+        .map_err(|source| Error::Bind { addresses: format!("{listen} and {udp}"), source })?;
+    let certificate = server.certificate_pem().map(|pem| Certificate::write(pem, cert_out)).transpose()?;
+    let mut events = server.events();
+    let terms = Terms::new(&server, certificate.as_ref(), &token);
+    let stopped = process::asked_to_stop();
+    if json {
+        terminal::print(serde_json::to_string(&terms).expect("texts are JSON"));
+    } else {
+        terminal::print(&terms);
+    }
+    let report = async {
+        while let Some(event) = events.next().await {
+            if let EventResult::Event(event) = event {
+                say(event);
+            }
+        }
+    };
+    tokio::select! {
+        () = stopped => {}
+        () = report => {}
+    }
+    server.shutdown().await;
+    Ok(())
+}
+
+/// What clients have to know.
+#[derive(Serialize)]
+struct Terms {
+    /// The voice gateway, as VOICE_SERVER_UPDATE names it.
+    endpoint: String,
+    /// The main gateway.
+    gateway_url: String,
+    /// The URL before `/api` of the HTTP API.
+    api_url: String,
+    /// Where media goes.
+    media: String,
+    /// The certificate to trust.
+    certificate: Option<PathBuf>,
+    /// What voice clients identify with.
+    voice: VoiceTerms,
+    /// What bots log in to the main gateway with.
+    bots: BotTerms,
+}
+
+#[derive(Serialize)]
+struct VoiceTerms {
+    token: String,
+    server_id: &'static str,
+    channel_id: &'static str,
+    user_id: &'static str,
+    session_id: &'static str,
+}
+
+#[derive(Serialize)]
+struct BotTerms {
+    token: &'static str,
+    /// A guild that every bot is in.
+    guild_id: String,
+    /// A voice channel of it.
+    channel_id: String,
+}
+
+impl Terms {
+    fn new(server: &Server, certificate: Option<&Certificate>, token: &Token) -> Self {
+        let token = token.expose().to_owned();
+        Self {
+            endpoint: server.endpoint(),
+            gateway_url: server.gateway_url(),
+            api_url: server.api_url(),
+            media: server.udp_addr().to_string(),
+            certificate: certificate.map(|certificate| certificate.path.clone()),
+            voice: VoiceTerms { token, server_id: ANY, channel_id: ANY, user_id: ANY, session_id: ANY },
+            bots: BotTerms { token: ANY, guild_id: DEFAULT_GUILD.to_string(), channel_id: DEFAULT_CHANNEL.to_string() },
+        }
+    }
+}
+
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, gateway_url, api_url, media, certificate, voice, bots } = self;
+        writeln!(f, "voice gateway {endpoint}, media {media}, main gateway {gateway_url}, API {api_url}")?;
+        if let Some(certificate) = certificate {
+            writeln!(f, "certificate   {}", certificate.display())?;
+        }
+        writeln!(f, "voice clients any user, guild, channel and session id, with the token {}", voice.token)?;
+        write!(f, "bots          any token, guild {} with channel {}", bots.guild_id, bots.channel_id)
+    }
+}
+
+/// The certificate's file. A temporary one is removed when this is dropped.
+struct Certificate {
+    path: PathBuf,
+    _temporary: Option<NamedTempFile>,
+}
+
+impl Certificate {
+    fn write(pem: &str, path: Option<PathBuf>) -> Result<Self, Error> {
+        if let Some(path) = path {
+            return match fs::write(&path, pem) {
+                Ok(()) => Ok(Self { path, _temporary: None }),
+                Err(source) => Err(Error::WriteCertificate { path, source }),
+            };
+        }
+        let temporary = tempfile::Builder::new().prefix("discord-voice-").suffix(".pem").tempfile();
+        let written = temporary.and_then(|mut file| file.write_all(pem.as_bytes()).map(|()| file));
+        match written {
+            Ok(file) => Ok(Self { path: file.path().to_owned(), _temporary: Some(file) }),
+            Err(source) => Err(Error::WriteCertificate { path: std::env::temp_dir(), source }),
+        }
+    }
+}
+
+fn say(event: Event) {
+    match event {
+        Event::LoggedIn { user } => terminal::say(format_args!("user {user} logged in")),
+        Event::LoggedOut { user } => terminal::say(format_args!("user {user} logged out")),
+        Event::Joined { guild, channel, user, .. } => {
+            terminal::say(format_args!("user {user} joined channel {channel} of guild {guild}"));
+        }
+        Event::Left { guild, channel, user } => {
+            terminal::say(format_args!("user {user} left channel {channel} of guild {guild}"));
+        }
+        Event::Closed { user: Some(user), code } => terminal::say(format_args!("closed on user {user}: {code}")),
+        Event::Closed { user: None, code } => terminal::say(format_args!("closed: {code}")),
+        _ => {}
+    }
+}
+
+/// 128 bits of the operating system's randomness.
+fn random_token() -> Result<Token, Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|_| Error::NoRandomness)?;
+    Ok(Token::new(format!("{:032x}", u128::from_be_bytes(bytes))))
+}
+
+/// Anything is accepted.
+const ANY: &str = "any";

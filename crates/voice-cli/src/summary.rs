@@ -1,0 +1,148 @@
+//! The figures at the end: counted, never computed from what should have happened.
+
+use std::{fmt, time::Duration};
+
+use discord_voice::{CallStats, JoinTimes};
+use serde::Serialize;
+
+use crate::{
+    ear::Heard,
+    process,
+    recorder::Recorded,
+    terminal::{self, Clock, Millis},
+};
+
+/// What a call was like.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    /// `play` or `record`.
+    pub(crate) command: &'static str,
+    /// Packets sent, the silence at the end included.
+    pub(crate) packets_sent: u64,
+    /// Packets heard: by the listener in an embedded call, by ourselves in any other.
+    pub(crate) packets_heard: u64,
+    /// Packets sent and not heard.
+    pub(crate) packets_lost: u64,
+    /// The transport encryption.
+    pub(crate) mode: Option<String>,
+    /// Milliseconds from the first connection to the moment at which frames could flow.
+    pub(crate) join_ms: Option<f64>,
+    /// Milliseconds from the first connection to each step of joining.
+    pub(crate) join_steps_ms: JoinSteps,
+    /// Milliseconds of processor time that this process used.
+    pub(crate) cpu_ms: Option<f64>,
+    /// What was played.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) played: Option<Played>,
+    /// The files written.
+    pub(crate) recorded: Vec<Recorded>,
+}
+
+/// The steps of joining.
+#[derive(Debug, Serialize)]
+pub(crate) struct JoinSteps {
+    connected: Option<f64>,
+    identified: Option<f64>,
+    discovered: Option<f64>,
+    established: Option<f64>,
+}
+
+/// What became of a file.
+#[derive(Debug, Serialize)]
+pub(crate) struct Played {
+    /// Its name.
+    pub(crate) file: String,
+    /// What is in it, and whether it is sent unchanged.
+    pub(crate) format: String,
+    /// How it ended: `finished` or `stopped`.
+    pub(crate) end: &'static str,
+    /// Milliseconds of it that were sent.
+    pub(crate) played_ms: f64,
+    /// Milliseconds that it lasts, if that is known.
+    pub(crate) duration_ms: Option<f64>,
+    /// Frames of it that were sent.
+    pub(crate) frames_sent: u64,
+    /// Frames of it that the listener heard byte for byte; `null` where nobody of ours listens.
+    pub(crate) frames_unchanged: Option<u64>,
+    /// Frames the listener heard that are not in the file.
+    pub(crate) frames_changed: Option<u64>,
+    /// Times at which the file was not ready and silence was sent.
+    pub(crate) underruns: u64,
+}
+
+impl Summary {
+    /// `lost` counts the packets that `heard` misses.
+    pub(crate) fn new(command: &'static str, stats: &CallStats, heard: Heard, lost: u64) -> Self {
+        Self {
+            command,
+            packets_sent: stats.media.sent.packets,
+            packets_heard: heard.packets,
+            packets_lost: lost,
+            mode: stats.mode.map(|mode| mode.to_string()),
+            join_ms: stats.join.established.map(millis),
+            join_steps_ms: JoinSteps::from(stats.join),
+            cpu_ms: process::cpu_time().map(millis),
+            played: None,
+            recorded: heard.recorded,
+        }
+    }
+
+    /// Prints it for a program or for people.
+    pub(crate) fn print(&self, json: bool) {
+        if json {
+            terminal::print(serde_json::to_string(self).expect("numbers and texts are JSON"));
+        } else {
+            terminal::say(self);
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { packets_sent, packets_heard, packets_lost, .. } = self;
+        write!(f, "packets   {packets_sent} sent, {packets_heard} heard, {packets_lost} lost")?;
+        if let Some(played) = &self.played {
+            let position = Clock(Duration::from_secs_f64(played.played_ms / 1e3));
+            write!(f, "\nfile      {} after {position}, {} frames sent", played.end, played.frames_sent)?;
+            if let (Some(unchanged), Some(changed)) = (played.frames_unchanged, played.frames_changed) {
+                write!(f, ", {unchanged} heard unchanged, {changed} changed")?;
+            }
+            if played.underruns > 0 {
+                write!(f, ", {} times not ready", played.underruns)?;
+            }
+        }
+        for Recorded { path, user, packets, damaged } in &self.recorded {
+            write!(f, "\nrecorded  {packets} packets to {}", path.display())?;
+            match user {
+                Some(user) => write!(f, " (user {user})")?,
+                None => f.write_str(" (nobody spoke)")?,
+            }
+            if *damaged > 0 {
+                write!(f, ", {damaged} damaged ones left out")?;
+            }
+        }
+        write!(f, "\nmode      {}", self.mode.as_deref().unwrap_or("unknown"))?;
+        for (name, time) in [("joined in", self.join_ms), ("CPU used ", self.cpu_ms)] {
+            if let Some(time) = time {
+                write!(f, "\n{name} {}", Millis(Duration::from_secs_f64(time / 1e3)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<JoinTimes> for JoinSteps {
+    fn from(times: JoinTimes) -> Self {
+        Self {
+            connected: times.connected.map(millis),
+            identified: times.identified.map(millis),
+            discovered: times.discovered.map(millis),
+            established: times.established.map(millis),
+        }
+    }
+}
+
+/// Milliseconds, to a microsecond.
+pub(crate) fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
