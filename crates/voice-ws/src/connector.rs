@@ -11,7 +11,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{Error as WsError, protocol::WebSocketConfig},
+    tungstenite::{Error as WsError, error::ProtocolError, protocol::WebSocketConfig},
 };
 
 use voice_model::{MAX_MESSAGE_LEN, MAX_SENT_LEN};
@@ -131,6 +131,7 @@ impl TransportError {
     fn from_handshake(error: WsError) -> Self {
         match error {
             WsError::Io(error) => Self::Broken(error),
+            WsError::Protocol(ProtocolError::HandshakeIncomplete) => Self::Broken(io::ErrorKind::UnexpectedEof.into()),
             error => Self::Handshake(error.into()),
         }
     }
@@ -138,7 +139,11 @@ impl TransportError {
     pub(crate) fn from_open_socket(error: WsError) -> Self {
         match error {
             WsError::Io(error) => Self::Broken(error),
-            WsError::ConnectionClosed | WsError::AlreadyClosed => Self::Broken(io::ErrorKind::UnexpectedEof.into()),
+            WsError::ConnectionClosed
+            | WsError::AlreadyClosed
+            | WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                Self::Broken(io::ErrorKind::UnexpectedEof.into())
+            }
             error => Self::Protocol(error.into()),
         }
     }

@@ -198,20 +198,10 @@ impl fmt::Debug for TransportEvent {
 
 /// The next event of an open socket, after what waits was sent.
 fn poll_open(socket: &mut WebSocket, cx: &mut Context<'_>) -> Poll<TransportEvent> {
-    let flushed = Pin::new(&mut *socket).poll_flush(cx);
+    // A broken socket shows when it is read, too, and after what the server said before: why it closed, perhaps.
+    let _ = Pin::new(&mut *socket).poll_flush(cx);
     loop {
-        let message = match Pin::new(&mut *socket).poll_next(cx) {
-            Poll::Ready(message) => message,
-            // Read first, for a server that closes while it is written to says why.
-            Poll::Pending => {
-                return match flushed {
-                    Poll::Ready(Err(error)) => {
-                        Poll::Ready(TransportEvent::Failed(TransportError::from_open_socket(error)))
-                    }
-                    _ => Poll::Pending,
-                };
-            }
-        };
+        let message = ready!(Pin::new(&mut *socket).poll_next(cx));
         return Poll::Ready(match message {
             Some(Ok(Message::Text(text))) => TransportEvent::Text(text.as_str().to_owned()),
             Some(Ok(Message::Binary(bytes))) => TransportEvent::Binary(bytes.into()),
