@@ -18,6 +18,7 @@ mod manager;
 pub use {
     api::{CallStats, Connect, ConnectError, Driver, Events, LeaveError, Playback, VoiceClient},
     driver::{MediaStats, PlaybackEnd, PlaybackStatus, Receive, Received},
+    manager::{Join, JoinError, Missing, VoiceManager, VoiceManagerBuilder},
     voice_ws::{CertificateError, Connector, TransportError},
 };
 

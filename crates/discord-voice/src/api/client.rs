@@ -20,7 +20,7 @@ use super::{Events, Playback};
 use crate::{
     Config, EndReason, JoinTimes,
     driver::{
-        CallParts, CallShared, ControlCommand, ControlState, MediaStats, OnLeave, PlaybackEnd, PlaybackShared, Playing,
+        CallParts, CallShared, ControlCommand, ControlState, MediaStats, OnEnd, PlaybackEnd, PlaybackShared, Playing,
         Receive, Shards, ring, start,
     },
 };
@@ -61,8 +61,8 @@ impl Driver {
         self.connect_with(info, None)
     }
 
-    pub(crate) fn connect_with(&self, info: Identity, on_leave: Option<OnLeave>) -> Connect {
-        Connect { driver: self.clone(), info, on_leave, timeout: self.config.join_timeout }
+    pub(crate) fn connect_with(&self, info: Identity, on_end: Option<OnEnd>) -> Connect {
+        Connect { driver: self.clone(), info, on_end, timeout: self.config.join_timeout }
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -75,7 +75,7 @@ impl Driver {
 pub struct Connect {
     driver: Driver,
     info: Identity,
-    on_leave: Option<OnLeave>,
+    on_end: Option<OnEnd>,
     timeout: Duration,
 }
 
@@ -90,7 +90,7 @@ impl Connect {
         let Driver { config, connector, shards } = self.driver;
         let leave_timeout = config.leave_timeout;
         let CallParts { commands, events, mut state, shared } =
-            start(config, connector, shards, self.info, self.on_leave);
+            start(config, connector, shards, self.info, self.on_end);
         let settled = state.wait_for(|state| state.connected || state.ended.is_some());
         let settled = match tokio::time::timeout(self.timeout, settled).await {
             Ok(Ok(state)) => state.clone(),

@@ -59,8 +59,8 @@ pub(crate) struct CallParts {
     pub(crate) shared: Arc<CallShared>,
 }
 
-/// Called once when this side leaves, to tell the main gateway.
-pub(crate) type OnLeave = Box<dyn FnOnce() + Send>;
+/// Called once when the call has ended, to tell the main gateway.
+pub(crate) type OnEnd = Box<dyn FnOnce(&EndReason) + Send>;
 
 /// Starts a call's control task.
 pub(crate) fn start(
@@ -68,7 +68,7 @@ pub(crate) fn start(
     connector: Connector,
     shards: Arc<Shards>,
     info: Identity,
-    on_leave: Option<OnLeave>,
+    on_end: Option<OnEnd>,
 ) -> CallParts {
     let (commands, receiver) = mpsc::channel(MAX_COMMANDS);
     let (event_sender, events) = crate::api::events();
@@ -89,7 +89,7 @@ pub(crate) fn start(
         answered_silence: 0,
         _shards: shards,
     };
-    tokio::spawn(control.run(on_leave));
+    tokio::spawn(control.run(on_end));
     CallParts { commands, events, state: state_receiver, shared }
 }
 
@@ -112,8 +112,8 @@ struct Control {
 }
 
 impl Control {
-    async fn run(mut self, on_leave: Option<OnLeave>) {
-        self.to_shard(ShardCommand::Add(Arc::clone(&self.shared))).await;
+    async fn run(mut self, on_end: Option<OnEnd>) {
+        self.command_shard(ShardCommand::Add(Arc::clone(&self.shared))).await;
         let mut datagram = vec![0; RECEIVE_BUFFER_LEN];
         let ended = loop {
             let deadline = match self.drain().await {
@@ -148,11 +148,11 @@ impl Control {
                 () = wait(deadline) => self.call.handle_input(clock(), CallInput::Timeout),
             }
         };
-        self.to_shard(ShardCommand::Remove).await;
-        if ended == EndReason::Left
-            && let Some(on_leave) = on_leave
-        {
-            on_leave();
+        self.command_shard(ShardCommand::Remove).await;
+        // Closed first, so that nobody takes this call for a living one any more.
+        self.commands.close();
+        if let Some(on_end) = on_end {
+            on_end(&ended);
         }
         self.transport.closed(CLOSE_LIMIT).await;
         self.publish();
@@ -177,12 +177,12 @@ impl Control {
                 }
                 CallOutput::Media(MediaCommand::Start(sender, receiver)) => {
                     match self.socket.take().map(|socket| socket.into_std().and_then(Socket::from_std)) {
-                        Some(Ok(socket)) => self.to_shard(ShardCommand::Start(socket, sender, receiver)).await,
+                        Some(Ok(socket)) => self.command_shard(ShardCommand::Start(socket, sender, receiver)).await,
                         Some(Err(error)) => self.socket_failed(&error),
                         None => tracing::error!("media without a socket"),
                     }
                 }
-                CallOutput::Media(command) => self.to_shard(ShardCommand::Media(command)).await,
+                CallOutput::Media(command) => self.command_shard(ShardCommand::Media(command)).await,
                 CallOutput::Event(Event::Ended(reason)) => return Err(reason),
                 CallOutput::Event(event) => {
                     if matches!(event, Event::Connected) {
@@ -200,18 +200,18 @@ impl Control {
         match command {
             ControlCommand::Play(playing) => {
                 self.speak().await?;
-                self.to_shard(ShardCommand::Play { playing, generation: self.generation }).await;
+                self.command_shard(ShardCommand::Play { playing, generation: self.generation }).await;
             }
             ControlCommand::Resume(playback) => {
                 self.speak().await?;
-                self.to_shard(ShardCommand::Resume { playback, generation: self.generation }).await;
+                self.command_shard(ShardCommand::Resume { playback, generation: self.generation }).await;
             }
-            ControlCommand::Pause(playback) => self.to_shard(ShardCommand::Pause { playback }).await,
-            ControlCommand::StopPlaying(playback) => self.to_shard(ShardCommand::StopPlaying { playback }).await,
-            ControlCommand::Listen(sink) => self.to_shard(ShardCommand::Listen(sink)).await,
+            ControlCommand::Pause(playback) => self.command_shard(ShardCommand::Pause { playback }).await,
+            ControlCommand::StopPlaying(playback) => self.command_shard(ShardCommand::StopPlaying { playback }).await,
+            ControlCommand::Listen(sink) => self.command_shard(ShardCommand::Listen(sink)).await,
             ControlCommand::Publish(done) => {
                 self.publish();
-                self.to_shard(ShardCommand::Publish(done)).await;
+                self.command_shard(ShardCommand::Publish(done)).await;
             }
             ControlCommand::Update(info) => self.command(CallCommand::Update(info)),
             ControlCommand::Moved(channel) => self.events.send(Event::Moved(channel)),
@@ -246,6 +246,8 @@ impl Control {
         let opened = async {
             let socket = UdpSocket::bind(any).await?;
             socket.connect(server).await?;
+            // Sending without waiting works only once the socket is known to be writable.
+            socket.writable().await?;
             Ok::<_, std::io::Error>(socket)
         };
         match opened.await {
@@ -267,7 +269,7 @@ impl Control {
 
     /// Not `&self`: a socket is not `Sync`, and the task has to be `Send`.
     #[expect(clippy::needless_pass_by_ref_mut, reason = "a shared reference would not be Send")]
-    async fn to_shard(&mut self, command: ShardCommand) {
+    async fn command_shard(&mut self, command: ShardCommand) {
         self.shard.send(self.key, command).await;
     }
 

@@ -19,6 +19,7 @@ use voice_rtp::{Ssrc, Timestamp};
 
 /// What was heard.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are frames, and a box would be an allocation for each")]
 pub enum Received {
     /// A frame, exactly as its sender encoded it.
     Frame {
@@ -87,7 +88,7 @@ impl Receive {
         self.shared.missed.load(Ordering::Relaxed)
     }
 
-    fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+    fn poll_received(&mut self, cx: &Context<'_>) -> Poll<Option<Received>> {
         if let Some(received) = self.take() {
             return Poll::Ready(Some(received));
         }
