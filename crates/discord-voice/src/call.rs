@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use voice_model::{
 };
 use voice_rtp::Ssrc;
 use voice_udp::{DISCOVERY_LEN, Discovery, MediaConfig, Receiver, Sender, media};
-use voice_ws::{Ended, Endpoint, Identity, Input, Output, Session, SessionEvent, SessionStats};
+use voice_ws::{Advice, Cause, Ended, Endpoint, Identity, Input, Output, Session, SessionEvent, SessionStats};
 
 use crate::{Config, EndReason, Event};
 
@@ -56,6 +56,8 @@ pub struct CallSession {
     times: JoinTimes,
     started: Instant,
     speaking: bool,
+    /// Frames could flow at some time: this is no join any more.
+    was_established: bool,
     outputs: VecDeque<CallOutput>,
 }
 
@@ -68,6 +70,11 @@ enum Phase {
     Discovering(Discovery),
     Selecting,
     Established,
+    /// The server has ended the session, and only the main gateway knows what follows.
+    Waiting {
+        until: Instant,
+        cause: Cause,
+    },
     Ended,
 }
 
@@ -202,6 +209,7 @@ impl CallSession {
             times: JoinTimes::default(),
             started: now,
             speaking: false,
+            was_established: false,
             outputs: VecDeque::new(),
         };
         call.drain_session(now);
@@ -234,6 +242,7 @@ impl CallSession {
             CallInput::Command(command) => self.handle_command(now, command),
             CallInput::Timeout => self.session.handle_input(now, Input::Timeout),
         }
+        self.check_waiting(now);
         self.drive_discovery(now);
         self.drain_session(now);
     }
@@ -246,11 +255,12 @@ impl CallSession {
         let Output::Timeout(session) = self.session.poll_output() else {
             unreachable!("the session was drained when something was fed");
         };
-        let discovery = match &self.phase {
+        let own = match &self.phase {
             Phase::Discovering(discovery) => discovery.poll_timeout(),
+            Phase::Waiting { until, .. } => Some(*until),
             _ => None,
         };
-        CallOutput::Timeout(session.into_iter().chain(discovery).min())
+        CallOutput::Timeout(session.into_iter().chain(own).min())
     }
 
     /// Who joined where; after an update, the newest.
@@ -328,6 +338,11 @@ impl CallSession {
             SessionEvent::Interrupted(cause) => self.event(Event::Interrupted(cause)),
             SessionEvent::Resumed => self.event(Event::Resumed),
             SessionEvent::Message(message) => self.handle_message(message),
+            // A kick, a move and a change of server look the same from here.
+            SessionEvent::Ended(Ended { cause, advice: Advice::Wait }) if self.was_established => {
+                self.phase = Phase::Waiting { until: now + self.config.follow_timeout, cause };
+                self.event(Event::Interrupted(cause));
+            }
             SessionEvent::Ended(Ended { cause, advice }) => self.finish(EndReason::Session { cause, advice }),
             // Binary messages belong to end-to-end encryption, which was not offered.
             _ => {}
@@ -336,8 +351,7 @@ impl CallSession {
 
     fn handle_ready(&mut self, now: Instant, ready: &Ready) {
         self.times.identified = Some(now.saturating_duration_since(self.started));
-        let address = ready.ip.parse::<IpAddr>().ok().filter(|_| ready.port != 0);
-        let Some(address) = address.map(|ip| SocketAddr::new(ip, ready.port)) else {
+        let Some(address) = ready.media_addr() else {
             return self.end(EndReason::BadMediaAddress);
         };
         let Ok(mode) = negotiate_from(&self.config.modes, &ready.modes) else {
@@ -356,6 +370,7 @@ impl CallSession {
         }
         self.times.established = Some(now.saturating_duration_since(self.started));
         self.phase = Phase::Established;
+        self.was_established = true;
         let (mut sender, mut receiver) = media(MediaConfig {
             key: SecretKey::new(*description.secret_key.expose()),
             mode,
@@ -391,6 +406,15 @@ impl CallSession {
                 self.event(Event::UserLeft(disconnect.user_id));
             }
             _ => {}
+        }
+    }
+
+    /// Ends a call about which the main gateway says nothing.
+    fn check_waiting(&mut self, now: Instant) {
+        if let Phase::Waiting { until, cause } = self.phase
+            && now >= until
+        {
+            self.finish(EndReason::Session { cause, advice: Advice::Wait });
         }
     }
 

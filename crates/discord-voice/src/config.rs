@@ -11,6 +11,10 @@ use voice_ws::SessionConfig;
 pub struct Config {
     /// How long a join may take, from the request to the first moment at which frames can flow: 20 s.
     pub join_timeout: Duration,
+    /// How long a call that the voice server has ended waits for the main gateway, which alone knows whether this
+    /// is a move, a change of server or a kick: 10 s. A call without a manager and without
+    /// [`update`](crate::CallCommand::Update) has nothing to wait for.
+    pub follow_timeout: Duration,
     /// How long leaving waits for the servers to acknowledge it: 5 s.
     pub leave_timeout: Duration,
     /// Threads that send and receive media; each serves many calls: 1.
@@ -26,6 +30,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             join_timeout: Duration::from_secs(20),
+            follow_timeout: Duration::from_secs(10),
             leave_timeout: Duration::from_secs(5),
             media_threads: 1,
             modes: voice_crypto::preferred().to_vec(),

@@ -27,7 +27,8 @@ pub enum Event {
         /// Who.
         user: UserId,
     },
-    /// The gateway's connection was lost; audio goes on while the session is resumed.
+    /// The gateway's connection was lost; audio goes on while the session is resumed, or until the main gateway says
+    /// what follows: another server, or the end.
     Interrupted(Cause),
     /// The session was resumed.
     Resumed,

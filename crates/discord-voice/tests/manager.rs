@@ -114,7 +114,8 @@ async fn end_of(events: &mut discord_voice::Events) -> EndReason {
 async fn both_orders_of_the_two_events_join() {
     for answer in [Answer::StateFirst, Answer::ServerFirst] {
         let gateway = Gateway::start(answer).await;
-        let (client, mut events) = within(async { gateway.manager().join(GUILD, CHANNEL).await }).await.expect("a call");
+        let (client, mut events) =
+            within(async { gateway.manager().join(GUILD, CHANNEL).await }).await.expect("a call");
         assert_eq!(gateway.manager().guilds(), [GUILD]);
         within(client.leave()).await.expect("left");
         assert_eq!(end_of(&mut events).await, EndReason::Left);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use voice_audio::{FrameBuf, SILENCE_FRAME};
+use voice_rtp::{Kind, classify};
 use voice_udp::{
     Arrival, Content, Keepalive, PacketBuf, Playout, Receiver, SealError, Sender, Talkspurt,
     socket::{Poller, RECEIVE_BUFFER_LEN, Socket},
@@ -15,7 +16,7 @@ use voice_udp::{
 use super::{
     playing::{PlaybackEnd, PlaybackShared, PlaybackStatus, Playing},
     ring::{ReceiveSink, Received},
-    shared::CallShared,
+    shared::{CallShared, MediaStats},
 };
 use crate::MediaCommand;
 
@@ -43,6 +44,7 @@ struct Link {
     receiver: Receiver,
     keepalive: Keepalive,
     errors: u64,
+    unheard: u64,
 }
 
 /// Buffers that a thread's calls share, one after the other.
@@ -85,7 +87,7 @@ impl MediaCall {
     ) -> io::Result<()> {
         self.stop(now, poller);
         poller.add(&mut socket, key)?;
-        self.link = Some(Link { socket, sender, receiver, keepalive: Keepalive::new(now), errors: 0 });
+        self.link = Some(Link { socket, sender, receiver, keepalive: Keepalive::new(now), errors: 0, unheard: 0 });
         self.last_round = round;
         Ok(())
     }
@@ -146,6 +148,9 @@ impl MediaCall {
     }
 
     pub(super) fn listen(&mut self, sink: ReceiveSink) {
+        if let Some(link) = self.link.as_mut().filter(|_| self.sinks.is_empty()) {
+            link.receiver.resynchronise();
+        }
         self.sinks.push(sink);
     }
 
@@ -202,6 +207,10 @@ impl MediaCall {
         for _ in 0..MAX_BATCH {
             let Some(link) = &mut self.link else { return false };
             match link.socket.receive(&mut buffers.datagram[..]) {
+                // Media that nobody listens to is not even opened.
+                Ok(Some(len)) if self.sinks.is_empty() && classify(&buffers.datagram[..len]) == Kind::Rtp => {
+                    link.unheard += 1;
+                }
                 Ok(Some(len)) if len < RECEIVE_BUFFER_LEN => {
                     if let Ok(Arrival::Pong(pong)) = link.receiver.open(now, &mut buffers.datagram[..len]) {
                         link.keepalive.handle_pong(now, pong);
@@ -265,13 +274,14 @@ impl MediaCall {
             && (due || final_one)
         {
             self.published_at = Some(now);
-            self.shared.publish(
-                *link.sender.stats(),
-                *link.receiver.stats(),
-                link.keepalive.round_trip(),
-                link.socket.blocked(),
-                link.errors,
-            );
+            self.shared.publish(MediaStats {
+                sent: *link.sender.stats(),
+                received: *link.receiver.stats(),
+                round_trip: link.keepalive.round_trip(),
+                blocked: link.socket.blocked(),
+                socket_errors: link.errors,
+                unheard: link.unheard,
+            });
         }
     }
 

@@ -82,7 +82,10 @@ impl Drop for Shards {
             let _ = handle.waker.wake();
         }
         for thread in self.threads.drain(..) {
-            let _ = thread.join();
+            // A source that owned the last driver is dropped on a media thread, which cannot wait for itself.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct MediaStats {
     pub blocked: u64,
     /// Errors of the socket, such as a port that is refused.
     pub socket_errors: u64,
+    /// Datagrams of media that arrived while nobody listened, and were not even opened.
+    pub unheard: u64,
 }
 
 /// Shared by one call's media, its control and its handles.
@@ -38,16 +40,9 @@ pub(crate) struct CallShared {
 
 impl CallShared {
     /// Called by the media thread, about once a second: never waits for a reader.
-    pub(super) fn publish(
-        &self,
-        sent: SendStats,
-        received: ReceiveStats,
-        round_trip: Option<Duration>,
-        blocked: u64,
-        socket_errors: u64,
-    ) {
+    pub(super) fn publish(&self, news: MediaStats) {
         if let Ok(mut stats) = self.stats.try_lock() {
-            *stats = MediaStats { sent, received, round_trip, blocked, socket_errors };
+            *stats = news;
         }
     }
 

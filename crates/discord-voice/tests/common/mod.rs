@@ -57,8 +57,6 @@ pub(crate) async fn join(server: &Server, driver: &Driver, user: UserId) -> (Voi
     within(driver.connect(info(server, GUILD, user)).into_future()).await.expect("a call")
 }
 
-
-
 pub(crate) fn capacity(frames: usize) -> NonZeroUsize {
     NonZeroUsize::new(frames).expect("not zero")
 }

@@ -201,6 +201,15 @@ impl Receiver {
         self.wake_by(Some(expires_at));
     }
 
+    /// Begins every stream anew with its next packet, after a time in which packets were not given to
+    /// [`open`](Self::open): their absence is no loss.
+    pub fn resynchronise(&mut self) {
+        for stream in self.streams.values_mut() {
+            self.stats.dropped += Self::discard_all(&mut stream.reorder, &mut self.pool);
+            stream.reorder = Reorder::default();
+        }
+    }
+
     /// Says what is accepted from one user.
     pub fn set_mode(&mut self, user: UserId, mode: ReceiveMode) {
         self.modes.insert(user, mode);

@@ -248,6 +248,19 @@ fn a_packet_of_padding_alone_is_no_loss_and_no_frame() {
 }
 
 #[test]
+fn packets_that_were_not_listened_to_are_no_loss() {
+    let mut pair = Pair::new();
+    pair.receiver.bind(pair.now, ssrc(), ALICE);
+    let datagrams: Vec<_> = (0..100).map(|n| pair.sealed(&[n])).collect();
+    pair.arrive(&datagrams[0]);
+    pair.arrive(&datagrams[5]);
+    pair.receiver.resynchronise();
+    pair.arrive(&datagrams[90]);
+    assert_eq!(pair.heard(), [(ALICE, Some(vec![90]))]);
+    assert_eq!(pair.receiver.stats().lost, 0);
+}
+
+#[test]
 fn memory_for_frames_is_used_again() {
     let mut pair = Pair::new();
     pair.receiver.bind(pair.now, ssrc(), ALICE);

@@ -1,0 +1,57 @@
+//! A whole call logged at the finest level shows no secret.
+
+mod common;
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+};
+
+use common::{ALICE, Counted, GUILD, driver, info, server, within};
+use voice_server::{Fault, FaultKind};
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_trace_of_a_call_shows_no_token_no_session_id_and_no_key() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::set_global_default(subscriber).expect("the only one of this process");
+
+    let server = server().await;
+    let driver = driver(&server);
+    let info = info(&server, GUILD, ALICE);
+    let (token, session) = (info.token.expose().to_owned(), info.session_id.expose().to_owned());
+    let shown = format!("{info:?}");
+    let (client, mut events) = within(async { driver.connect(info).await }).await.expect("a call");
+    within(client.play(Counted::new(3)).finished()).await;
+    server.inject(Fault::all(FaultKind::Reset));
+    while !matches!(within(events.next()).await, Some(discord_voice::Event::Resumed)) {}
+    let seen = format!("{client:?} {events:?} {driver:?} {:?}", client.fresh_stats().await);
+    within(client.leave()).await.expect("left");
+
+    tracing::trace!("the log is written");
+    let log = String::from_utf8_lossy(&log.0.lock().expect("no panic")).into_owned();
+    assert!(log.contains("the log is written"));
+    for secret in [&token, &session] {
+        for text in [&log, &shown, &seen] {
+            assert!(!text.contains(secret.as_str()), "a secret is shown");
+        }
+    }
+    // Keys are arrays of numbers on the wire.
+    assert!(!log.contains("secret_key"));
+}
