@@ -11,7 +11,7 @@ use discord_voice::{
     model::{ChannelId, GuildId, SessionId, Token, UserId},
 };
 
-use crate::recorder::RecordingPath;
+use crate::{bot::GatewayUrl, recorder::RecordingPath};
 
 /// Plays and records audio in Discord voice calls, and runs a voice server of its own.
 #[derive(Debug, Parser)]
@@ -97,7 +97,7 @@ pub(crate) struct ServeArgs {
 #[command(next_help_heading = "Target (none: an embedded server)")]
 pub(crate) struct TargetArgs {
     /// Join this voice server directly: host[:port], wss://host[:port], or ws:// on a loopback address.
-    #[arg(long, value_name = "URL", requires_all = ["server_id", "channel_id", "user_id", "session_id", "token"])]
+    #[arg(long, value_name = "URL", group = "joined", requires_all = ["server_id", "channel_id", "user_id", "session_id", "token"])]
     pub(crate) endpoint: Option<Endpoint>,
     /// The guild, as voice servers call it.
     #[arg(long, value_name = "N", requires = "endpoint")]
@@ -114,8 +114,17 @@ pub(crate) struct TargetArgs {
     /// The token from the voice server update.
     #[arg(long, value_name = "T", requires = "endpoint", value_parser = parse_token)]
     pub(crate) token: Option<Token>,
-    /// Trust the certificates in this PEM file as well, for voice servers.
-    #[arg(long, value_name = "PEM")]
+    /// Join this guild as the bot whose token is in the environment variable DISCORD_TOKEN.
+    #[arg(long, value_name = "N", group = "joined", requires = "channel")]
+    pub(crate) guild: Option<GuildId>,
+    /// The voice channel of the guild.
+    #[arg(long, value_name = "N", requires = "guild")]
+    pub(crate) channel: Option<ChannelId>,
+    /// Use this main gateway in place of Discord's: wss://, or ws:// on a loopback address.
+    #[arg(long, value_name = "URL", requires = "guild")]
+    pub(crate) gateway: Option<GatewayUrl>,
+    /// Trust the certificates in this PEM file as well, for voice servers (not for main gateways).
+    #[arg(long, value_name = "PEM", requires = "joined")]
     pub(crate) ca_cert: Option<PathBuf>,
     /// Give a join up after so many seconds.
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = parse_seconds)]

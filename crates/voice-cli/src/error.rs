@@ -3,10 +3,13 @@
 use std::{fmt, io, path::PathBuf, time::Duration};
 
 use discord_voice::{
-    Cause, CertificateError, ConnectError, EndReason, Endpoint, PlaybackEnd, TransportError, model::CloseCode,
+    Cause, CertificateError, ConnectError, EndReason, Endpoint, JoinError, PlaybackEnd, TransportError,
+    model::CloseCode,
 };
 use voice_audio::{OpenError, record::RecordError};
 use voice_server::BindError;
+
+use crate::bot::TOKEN_VARIABLE;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -34,6 +37,16 @@ pub(crate) enum Error {
     Driver { source: io::Error },
     /// No call.
     Connect { endpoint: Endpoint, timeout: Duration, source: ConnectError },
+    /// There is no bot's token in the environment.
+    NoBotToken,
+    /// The main gateway cannot be reached.
+    GatewayUnreachable { source: Option<Box<dyn std::error::Error + Send + Sync>> },
+    /// The main gateway did not log us in in time.
+    LoginTimedOut { limit: Duration },
+    /// The main gateway does not want us.
+    LoginRefused { code: Option<u16> },
+    /// No call through the main gateway.
+    Join { limit: Duration, source: JoinError },
     /// The playback ended early.
     Playback { end: PlaybackEnd },
     /// The call ended early.
@@ -90,7 +103,34 @@ impl fmt::Display for Error {
                 f.write_str("clients cannot be sent to an unspecified address; say which is yours with --advertise")
             }
             Self::Driver { source } => write!(f, "no media threads: {source}; close other programs"),
-            Self::Connect { endpoint, timeout, source } => write_connect(f, endpoint, *timeout, source),
+            Self::Connect { endpoint, timeout, source } => {
+                write_connect(f, endpoint, "get a new one, it is for one join", *timeout, source)
+            }
+            Self::NoBotToken => write!(f, "no bot token; put it into the environment variable {TOKEN_VARIABLE}"),
+            Self::GatewayUnreachable { source } => {
+                f.write_str("the main gateway cannot be reached")?;
+                if let Some(source) = source {
+                    write!(f, ": {}", Chain(source.as_ref()))?;
+                }
+                f.write_str("; check the network, and --gateway if given")
+            }
+            Self::LoginTimedOut { limit } => {
+                let limit = limit.as_secs_f64();
+                write!(f, "the main gateway did not log us in within {limit} s; check --gateway, or raise --timeout")
+            }
+            Self::LoginRefused { code: Some(4004) } => {
+                write!(f, "the main gateway refused the bot token; check the environment variable {TOKEN_VARIABLE}")
+            }
+            Self::LoginRefused { code: Some(code) } => {
+                write!(f, "the main gateway refused the login with close code {code}; check the bot's settings")
+            }
+            Self::LoginRefused { code: None } => f.write_str("the main gateway refused the login; try again later"),
+            Self::Join { limit, source: JoinError::Connect(source) } => {
+                write_connect(f, "the voice server", "join again", *limit, source)
+            }
+            Self::Join { source, .. } => {
+                write!(f, "{}; check --guild, --channel and the bot's permissions, or raise --timeout", Chain(source))
+            }
             Self::Playback { end } => write!(f, "playing stopped: {}", Chain(end)),
             Self::Ended { reason } => write!(f, "the call ended: {reason}"),
             Self::NoRandomness => f.write_str("the operating system gives no randomness; give --token"),
@@ -98,39 +138,40 @@ impl fmt::Display for Error {
     }
 }
 
-/// Says what a failed connection means for who gave the credentials.
-pub(crate) fn write_connect(
+/// Says what a failed connection with `place` means; `on_refusal`: what to do when the token is not taken.
+fn write_connect(
     f: &mut fmt::Formatter<'_>,
-    endpoint: &Endpoint,
-    timeout: Duration,
+    place: impl fmt::Display,
+    on_refusal: &str,
+    limit: Duration,
     error: &ConnectError,
 ) -> fmt::Result {
-    let closed = |code| matches!(error, ConnectError::Ended { reason: EndReason::Session { cause: Cause::Closed(c), .. }, .. } if *c == code);
+    let code = match error {
+        ConnectError::Ended { reason: EndReason::Session { cause: Cause::Closed(code), .. }, .. } => Some(*code),
+        _ => None,
+    };
     match error {
         ConnectError::TimedOut => {
-            let timeout = timeout.as_secs_f64();
-            write!(
-                f,
-                "{endpoint} did not let us in within {timeout} s; check the address, or give it longer with --timeout"
-            )
+            let limit = limit.as_secs_f64();
+            write!(f, "{place} did not let us in within {limit} s; check the address, or raise --timeout")
         }
-        _ if closed(CloseCode::AUTHENTICATION_FAILED) => {
-            write!(f, "{endpoint} refused the token; get a new one from the main gateway, a token is for one join")
+        _ if code == Some(CloseCode::AUTHENTICATION_FAILED) => write!(f, "{place} refused the token; {on_refusal}"),
+        _ if code == Some(CloseCode::SESSION_NO_LONGER_VALID) => {
+            write!(f, "{place} refused the session id; it must be the one that the token was made for")
         }
-        _ if closed(CloseCode::SESSION_NO_LONGER_VALID) => {
-            write!(f, "{endpoint} refused the session id; it must be the one that the token was made for")
+        _ if code == Some(CloseCode::SERVER_NOT_FOUND) => {
+            write!(f, "{place} does not know the guild; check --server-id")
         }
-        _ if closed(CloseCode::SERVER_NOT_FOUND) => write!(f, "{endpoint} does not know the guild; check --server-id"),
         ConnectError::Ended { cause: Some(cause), .. } => {
             let advice = match **cause {
                 TransportError::Connect(_) => "check the address, and that the server runs",
                 TransportError::Tls(_) => "trust a certificate of its own with --ca-cert",
                 _ => "check that a voice server listens there",
             };
-            write!(f, "no connection with {endpoint}: {}; {advice}", Chain(cause.as_ref()))
+            write!(f, "no connection with {place}: {}; {advice}", Chain(cause.as_ref()))
         }
-        ConnectError::Ended { reason, .. } => write!(f, "{endpoint} did not let us in: {reason}"),
-        other => write!(f, "no call with {endpoint}: {}", Chain(other)),
+        ConnectError::Ended { reason, .. } => write!(f, "{place} did not let us in: {reason}"),
+        other => write!(f, "no call with {place}: {}", Chain(other)),
     }
 }
 

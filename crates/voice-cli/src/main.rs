@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bot;
 mod comparison;
 mod ear;
 mod embedded;

@@ -33,9 +33,7 @@ pub(crate) async fn run(args: PlayArgs) -> Result<(), Error> {
     song.say();
     match Target::from(target) {
         Target::Embedded { timeout } => play_embedded(song, recorder, timeout, json).await,
-        Target::Direct { info, ca_cert, timeout } => {
-            play_to_others(song, Call::direct(info, ca_cert, timeout).await?, recorder, json).await
-        }
+        Target::Others(others) => play_to_others(song, others.join().await?, recorder, json).await,
     }
 }
 
@@ -127,10 +125,7 @@ impl Song {
         comparison: Option<Arc<Comparison>>,
     ) -> Result<Outcome, Error> {
         let reader = self.reader.take().expect("it is played once");
-        let (reader, primed) = Noted::new(reader, comparison);
-        let source = Prefetch::spawn(reader, PREFETCH_FRAMES);
-        // The sender is dropped when it is so, or when there is no more to wait for.
-        let _ = primed.await;
+        let source = read_ahead(reader, comparison).await;
         let mut asked_to_stop = pin!(process::asked_to_stop());
         let playback = call.client.play(source);
         let progress = Progress::new(self.duration);
@@ -176,12 +171,28 @@ impl Song {
     }
 }
 
+/// Starts to read, and waits until enough is read to play without a gap.
+async fn read_ahead(reader: FileReader, comparison: Option<Arc<Comparison>>) -> Prefetch {
+    let (reader, primed) = Noted::new(reader, comparison);
+    let source = Prefetch::spawn(reader, PREFETCH_FRAMES);
+    // The sender is dropped when it is so, or when there is no more to wait for.
+    let _ = primed.await;
+    source
+}
+
+/// The bundled recording as a source.
+pub(crate) async fn demo() -> Result<Prefetch, Error> {
+    let demo = FileReader::new(Cursor::new(DEMO), OpenOptions::default())
+        .map_err(|source| Error::Open { path: DEMO_NAME.into(), source })?;
+    Ok(read_ahead(demo, None).await)
+}
+
 /// The bundled recording, so that the command runs from anywhere.
-pub(crate) const DEMO: &[u8] = include_bytes!("../../../assets/demo.opus");
+const DEMO: &[u8] = include_bytes!("../../../assets/demo.opus");
 /// What it is called.
 pub(crate) const DEMO_NAME: &str = "demo.opus";
 /// Frames read ahead: two seconds.
-pub(crate) const PREFETCH_FRAMES: usize = 100;
+const PREFETCH_FRAMES: usize = 100;
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the five frames of silence take that end what was played, with some room.
 const SILENCE_TAIL: Duration = Duration::from_millis(150);

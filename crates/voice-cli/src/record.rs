@@ -1,16 +1,15 @@
 //! `record`: what is heard in a call, into files.
 
-use std::{io::Cursor, pin::pin, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use discord_voice::{CallStats, EndReason, Playback};
-use voice_audio::{FileReader, OpenOptions, Prefetch};
 
 use crate::{
     args::RecordArgs,
     ear::{Ear, Heard, Lingering},
     embedded::Embedded,
     error::Error,
-    play::{DEMO, DEMO_NAME, PREFETCH_FRAMES},
+    play::{DEMO_NAME, demo},
     process,
     recorder::Recorder,
     summary::Summary,
@@ -25,8 +24,8 @@ pub(crate) async fn run(args: RecordArgs) -> Result<(), Error> {
     let recorder = Recorder::create(out)?;
     let (heard, stats) = match target {
         Target::Embedded { timeout } => record_demo(recorder, &out_name, seconds, timeout).await?,
-        Target::Direct { info, ca_cert, timeout } => {
-            let mut call = Call::direct(info, ca_cert, timeout).await?;
+        Target::Others(others) => {
+            let mut call = others.join().await?;
             say_recording("what is heard", &out_name);
             let ear = Ear::open(&call.client, Some(recorder), None);
             let heard = listen(&mut call, ear, seconds, None).await;
@@ -52,12 +51,11 @@ async fn record_demo(
     seconds: Option<Duration>,
     timeout: Duration,
 ) -> Result<(Heard, CallStats), Error> {
-    let demo = FileReader::new(Cursor::new(DEMO), OpenOptions::default())
-        .map_err(|source| Error::Open { path: DEMO_NAME.into(), source })?;
+    let demo = demo().await?;
     let mut embedded = Embedded::start(timeout).await?;
     say_recording(DEMO_NAME, out_name);
     let ear = Ear::open(&embedded.listener.client, Some(recorder), None);
-    let playback = embedded.player.client.play(Prefetch::spawn(demo, PREFETCH_FRAMES));
+    let playback = embedded.player.client.play(demo);
     let heard = listen(&mut embedded.listener, ear, seconds, Some(playback)).await;
     let stats = embedded.listener.client.fresh_stats().await;
     embedded.stop().await;

@@ -2,9 +2,17 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use discord_voice::{Config, ConnectInfo, Connector, Driver, Event, Events, VoiceClient};
+use discord_voice::{
+    Config, ConnectInfo, Connector, Driver, Event, Events, VoiceClient,
+    model::{ChannelId, GuildId},
+};
 
-use crate::{args::TargetArgs, error::Error, terminal};
+use crate::{
+    args::TargetArgs,
+    bot::{Bot, GatewayUrl},
+    error::Error,
+    terminal,
+};
 
 /// Where a command goes.
 #[derive(Debug)]
@@ -14,26 +22,63 @@ pub(crate) enum Target {
         /// How long a join may take.
         timeout: Duration,
     },
-    /// A voice server, with credentials from elsewhere.
-    Direct {
-        /// The six values.
-        info: ConnectInfo,
-        /// Certificates to trust as well.
-        ca_cert: Option<PathBuf>,
-        /// How long the join may take.
-        timeout: Duration,
-    },
+    /// A call of others.
+    Others(Others),
+}
+
+/// A call on a server that is not ours.
+#[derive(Debug)]
+pub(crate) struct Others {
+    way: Way,
+    /// Certificates to trust as well.
+    ca_cert: Option<PathBuf>,
+    /// How long the join may take.
+    timeout: Duration,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// Straight to the voice server, with credentials from elsewhere.
+    Direct(ConnectInfo),
+    /// Through the main gateway.
+    Bot { guild: GuildId, channel: ChannelId, gateway: Option<GatewayUrl> },
 }
 
 impl From<TargetArgs> for Target {
     fn from(args: TargetArgs) -> Self {
-        let TargetArgs { endpoint, server_id, channel_id, user_id, session_id, token, ca_cert, timeout } = args;
-        match (endpoint, server_id, channel_id, user_id, session_id, token) {
-            (Some(endpoint), Some(server_id), Some(channel_id), Some(user_id), Some(session_id), Some(token)) => {
-                let info = ConnectInfo { channel_id, endpoint, server_id, session_id, token, user_id };
-                Self::Direct { info, ca_cert, timeout }
+        let TargetArgs { endpoint, server_id, channel_id, user_id, session_id, token, .. } = args;
+        let TargetArgs { guild, channel, gateway, ca_cert, timeout, .. } = args;
+        let direct = endpoint.zip(server_id).zip(channel_id).zip(user_id).zip(session_id).zip(token);
+        let direct = direct.map(|(((((endpoint, server_id), channel_id), user_id), session_id), token)| ConnectInfo {
+            channel_id,
+            endpoint,
+            server_id,
+            session_id,
+            token,
+            user_id,
+        });
+        let bot = guild.zip(channel).map(|(guild, channel)| Way::Bot { guild, channel, gateway });
+        // Half of either is wrong usage, which the command line does not let through.
+        match direct.map(Way::Direct).or(bot) {
+            Some(way) => Self::Others(Others { way, ca_cert, timeout }),
+            None => Self::Embedded { timeout },
+        }
+    }
+}
+
+impl Others {
+    /// Joins the call.
+    pub(crate) async fn join(self) -> Result<Call, Error> {
+        let Self { way, ca_cert, timeout } = self;
+        let connector = connector(ca_cert)?;
+        match way {
+            Way::Direct(info) => Call::join(&driver(connector)?, JOINED, info, timeout).await,
+            Way::Bot { guild, channel, gateway } => {
+                let (bot, client, events) = Bot::join(guild, channel, gateway, connector, timeout).await?;
+                let call = Call { client, events, bot: Some(bot) };
+                call.say_joined(JOINED);
+                Ok(call)
             }
-            _ => Self::Embedded { timeout },
         }
     }
 }
@@ -41,23 +86,18 @@ impl From<TargetArgs> for Target {
 /// A joined call.
 pub(crate) struct Call {
     pub(crate) client: VoiceClient,
-    pub(crate) events: Events,
+    events: Events,
+    /// Who joined, if it was through the main gateway.
+    bot: Option<Bot>,
 }
 
 impl Call {
-    /// Joins a voice server with credentials from elsewhere.
-    pub(crate) async fn direct(info: ConnectInfo, ca_cert: Option<PathBuf>, timeout: Duration) -> Result<Self, Error> {
-        let connector = connector(ca_cert)?;
-        let driver = driver(connector)?;
-        Self::join(&driver, "joined", info, timeout).await
-    }
-
     /// Joins, and tells how long it took.
     pub(crate) async fn join(driver: &Driver, who: &str, info: ConnectInfo, timeout: Duration) -> Result<Self, Error> {
         let endpoint = info.endpoint.clone();
         let joined = driver.connect(info).timeout(timeout).await;
         let (client, events) = joined.map_err(|source| Error::Connect { endpoint, timeout, source })?;
-        let call = Self { client, events };
+        let call = Self { client, events, bot: None };
         call.say_joined(who);
         Ok(call)
     }
@@ -82,7 +122,10 @@ impl Call {
 
     /// Leaves. That nobody acknowledges it changes nothing.
     pub(crate) async fn leave(self) {
-        let _ = self.client.leave().await;
+        match self.bot {
+            Some(bot) => bot.leave().await,
+            None => drop(self.client.leave().await),
+        }
     }
 }
 
@@ -99,3 +142,6 @@ pub(crate) fn connector(ca_cert: Option<PathBuf>) -> Result<Connector, Error> {
         Err(source) => Err(Error::ReadCertificate { path, source }),
     }
 }
+
+/// How the call of others is called in the terminal.
+const JOINED: &str = "joined";

@@ -69,12 +69,12 @@ impl Progress {
     }
 }
 
-/// Minutes and seconds.
+/// Minutes and seconds, to the nearest second.
 pub(crate) struct Clock(pub(crate) Duration);
 
 impl fmt::Display for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
+        let seconds = (self.0 + Duration::from_millis(500)).as_secs();
         match seconds / 3600 {
             0 => write!(f, "{}:{:02}", seconds / 60, seconds % 60),
             hours => write!(f, "{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn times_are_short_to_read() {
-        assert_eq!(Clock(Duration::from_secs(61)).to_string(), "1:01");
+        assert_eq!(Clock(Duration::from_millis(60_500)).to_string(), "1:01");
         assert_eq!(Clock(Duration::from_secs(3600 + 62)).to_string(), "1:01:02");
         assert_eq!(Millis(Duration::from_micros(1_234)).to_string(), "1.2 ms");
         assert_eq!(Millis(Duration::from_millis(1_234)).to_string(), "1234 ms");
