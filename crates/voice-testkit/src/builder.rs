@@ -1,0 +1,94 @@
+//! What a world is made with.
+
+use std::{sync::Arc, time::Duration};
+
+use discord_voice::Config;
+use voice_server::CoreConfig;
+
+use crate::{Conditions, World};
+
+/// Makes a [`World`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    pub(crate) seed: u64,
+    pub(crate) conditions: Conditions,
+    pub(crate) config: Arc<Config>,
+    pub(crate) server: CoreConfig,
+    pub(crate) time_limit: Duration,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        let mut config = Config::default();
+        // The preference depends on the processor, and a seed must replay everywhere.
+        config.modes.sort_by_key(|mode| mode.wire_name());
+        Self {
+            seed: 0,
+            conditions: Conditions::default(),
+            config: Arc::new(config),
+            server: CoreConfig::default(),
+            time_limit: Duration::from_secs(60),
+        }
+    }
+
+    /// Draws everything random from this seed: 0.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// How long everything is on its way, in each direction: nothing.
+    pub const fn latency(mut self, latency: Duration) -> Self {
+        self.conditions.latency = latency;
+        self
+    }
+
+    /// How much later than that it is at most: nothing.
+    pub const fn jitter(mut self, jitter: Duration) -> Self {
+        self.conditions.jitter = jitter;
+        self
+    }
+
+    /// The chance, 0 to 1, that a datagram is lost: 0.
+    pub const fn loss(mut self, chance: f64) -> Self {
+        self.conditions.loss = chance;
+        self
+    }
+
+    /// The chance, 0 to 1, that a datagram comes twice: 0.
+    pub const fn duplicate(mut self, chance: f64) -> Self {
+        self.conditions.duplicate = chance;
+        self
+    }
+
+    /// The chance, 0 to 1, that others overtake a datagram: 0.
+    pub const fn reorder(mut self, chance: f64) -> Self {
+        self.conditions.reorder = chance;
+        self
+    }
+
+    /// How calls are made: as against the service, with AES-256-GCM first.
+    pub fn call(mut self, config: Config) -> Self {
+        self.config = Arc::new(config);
+        self
+    }
+
+    /// How the server behaves: like the service.
+    pub fn server(mut self, config: CoreConfig) -> Self {
+        self.server = config;
+        self
+    }
+
+    /// How long, in virtual time, [`World::run_until`] waits: 60 s.
+    pub const fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = limit;
+        self
+    }
+
+    /// Makes the world, in which nobody is yet.
+    #[must_use]
+    pub fn build(self) -> World {
+        World::new(self)
+    }
+}

@@ -1,0 +1,138 @@
+//! What a media thread does for a call, in virtual time.
+
+use std::{net::SocketAddr, time::Instant};
+
+use discord_voice::{
+    MediaCommand,
+    audio::{FRAME_DURATION, SILENCE_FRAME},
+};
+use voice_udp::{Arrival, Content, Keepalive, PacketBuf, Playout, Receiver, Sender};
+
+use crate::{Client, Clock, Heard, HeardContent, Said};
+
+/// The media of one session.
+#[derive(Debug)]
+pub(crate) struct Media {
+    pub(crate) address: SocketAddr,
+    pub(crate) key: [u8; 32],
+    pub(crate) sender: Sender,
+    pub(crate) receiver: Receiver,
+    pub(crate) keepalive: Keepalive,
+}
+
+impl Client {
+    /// Takes over a socket and the halves of a new session.
+    pub(crate) fn start_media(&mut self, clock: &Clock, address: SocketAddr, halves: (Sender, Receiver)) {
+        let key = self.key.expect("a session description came before media");
+        let (sender, receiver) = halves;
+        let keepalive = Keepalive::new(clock.now());
+        self.media = Some(Media { address, key, sender, receiver, keepalive });
+        self.media_starts += 1;
+        self.last_round = self.round(clock);
+        self.tick_at = None;
+        self.schedule(clock);
+    }
+
+    pub(crate) fn media_command(&mut self, clock: &Clock, command: MediaCommand) {
+        let Some(media) = &mut self.media else { return };
+        match command {
+            MediaCommand::SetSendMode(mode) => media.sender.set_mode(mode),
+            MediaCommand::SetReceiveMode(user, mode) => media.receiver.set_mode(user, mode),
+            MediaCommand::Bind(ssrc, user) => media.receiver.bind(clock.now(), ssrc, user),
+            MediaCommand::Forget(user) => media.receiver.forget(clock.now(), user),
+            MediaCommand::Stop => {
+                self.media = None;
+                self.tick_at = None;
+            }
+            other => panic!("a media command that the testkit does not know: {other:?}"),
+        }
+        self.give_out(clock);
+    }
+
+    /// Queues frames, each unlike all others.
+    pub(crate) fn make_frames(&mut self, frames: u32) {
+        for _ in 0..frames {
+            self.frames_made += 1;
+            let mut frame = vec![0xF8];
+            frame.extend(self.user.get().to_be_bytes());
+            frame.extend(self.frames_made.to_be_bytes());
+            let filler = self.rng.usize(0..150);
+            frame.extend(std::iter::repeat_with(|| self.rng.u8(..)).take(filler));
+            self.queue.push_back(frame);
+        }
+    }
+
+    /// Whether there is something to send 50 times a second.
+    pub(crate) fn wants_ticks(&self) -> bool {
+        self.media.is_some() && (!self.queue.is_empty() || self.talkspurt.is_ending())
+    }
+
+    /// Sets the next tick, if there is to be one.
+    pub(crate) fn schedule(&mut self, clock: &Clock) {
+        if self.tick_at.is_none() && self.wants_ticks() {
+            let round = (self.round(clock) + 1).max(self.last_round + 1);
+            let since_start = self.phase + FRAME_DURATION * u32::try_from(round).expect("a few days at most");
+            self.tick_at = Some((round, clock.at(since_start)));
+        }
+    }
+
+    /// 20 ms have passed: the datagram to send, if there is one.
+    pub(crate) fn tick(&mut self, clock: &Clock, buffer: &mut PacketBuf) -> Option<Vec<u8>> {
+        let (round, _) = self.tick_at.take()?;
+        let media = self.media.as_mut()?;
+        media.sender.skip(u32::try_from(round - self.last_round - 1).unwrap_or(u32::MAX));
+        self.last_round = round;
+        let (frame, silence) = match self.queue.pop_front() {
+            Some(frame) => {
+                self.talkspurt.audio();
+                (frame, false)
+            }
+            None if self.talkspurt.silence() => (SILENCE_FRAME.to_vec(), true),
+            None => return None,
+        };
+        let datagram = media.sender.seal(&frame, buffer).expect("the call allows every frame").to_vec();
+        self.said.push(Said { at: clock.elapsed(), ssrc: media.sender.ssrc(), frame, silence });
+        self.schedule(clock);
+        Some(datagram)
+    }
+
+    /// Takes a datagram from the media server.
+    pub(crate) fn receive(&mut self, clock: &Clock, datagram: &mut [u8]) {
+        let Some(media) = &mut self.media else { return };
+        if let Ok(Arrival::Pong(pong)) = media.receiver.open(clock.now(), datagram) {
+            media.keepalive.handle_pong(clock.now(), pong);
+        }
+        self.give_out(clock);
+    }
+
+    /// The instant of [`media_deadline`](Self::media_deadline) has come: the ping to send, if one is due.
+    pub(crate) fn media_timeout(&mut self, clock: &Clock) -> Option<Vec<u8>> {
+        let media = self.media.as_mut()?;
+        let ping = media.keepalive.poll(clock.now()).map(|ping| ping.request().to_vec());
+        self.give_out(clock);
+        ping
+    }
+
+    /// When something has to be done although nothing arrives.
+    pub(crate) fn media_deadline(&self) -> Option<Instant> {
+        let media = self.media.as_ref()?;
+        media.receiver.poll_timeout().into_iter().chain([media.keepalive.next_at()]).min()
+    }
+
+    fn give_out(&mut self, clock: &Clock) {
+        let Some(media) = &mut self.media else { return };
+        while let Some(Playout { user, ssrc, content }) = media.receiver.next_frame(clock.now()) {
+            let content = match content {
+                Content::Frame { timestamp, frame } => HeardContent::Frame { timestamp, frame: frame.to_vec() },
+                Content::Lost { packets } => HeardContent::Lost { packets },
+            };
+            self.heard.push(Heard { at: clock.elapsed(), user, ssrc, content });
+        }
+    }
+
+    /// The last tick that has passed.
+    fn round(&self, clock: &Clock) -> u64 {
+        let elapsed = clock.elapsed().saturating_sub(self.phase);
+        u64::try_from(elapsed.as_micros() / FRAME_DURATION.as_micros()).expect("a few days at most")
+    }
+}
