@@ -82,8 +82,13 @@ async fn a_call_follows_to_another_channel_and_playback_goes_on() {
         within(ear.client.leave()).await.expect("left");
         let mut elsewhere = Ear::join(&server, OTHER_CHANNEL).await;
         server.move_user(GUILD, BOT, OTHER_CHANNEL);
-        until(&mut events, |event| matches!(event, Event::Moved(OTHER_CHANNEL))).await;
-        until(&mut events, |event| matches!(event, Event::Connected)).await;
+        let (mut moved, mut connected) = (false, false);
+        until(&mut events, |event| {
+            moved |= matches!(event, Event::Moved(OTHER_CHANNEL));
+            connected |= matches!(event, Event::Connected);
+            moved && connected
+        })
+        .await;
         let first = elsewhere.next().await;
         assert!(first > 0, "playback goes on where it was");
         assert_eq!(elsewhere.next().await, first + 1);
