@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use voice_model::{ClientSpeaking, SpeakingFlags};
+use voice_model::ClientSpeaking;
 
 /// Holds the wish to be shown as speaking and limits how often it is sent.
 ///
@@ -32,9 +32,10 @@ impl Speaking {
         }
     }
 
-    /// A new socket: the server must be told again, unless there is nothing to tell.
+    /// A new socket: the server must be told again, silence too. Nothing acknowledges the message, so the lost
+    /// socket may have taken the only one with it, and the server forwards nothing to a client of which it got none.
     pub(crate) fn repeat(&mut self) {
-        self.pending = self.wish.is_some_and(|wish| wish.speaking != SpeakingFlags::NONE) || self.pending;
+        self.pending |= self.wish.is_some();
     }
 
     /// The message that may be sent now.
@@ -61,6 +62,8 @@ const BURST: u32 = 3;
 
 #[cfg(test)]
 mod tests {
+    use voice_model::SpeakingFlags;
+
     use super::*;
 
     #[test]
@@ -83,17 +86,20 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_not_repeated_but_speech_is() {
+    fn a_new_socket_is_told_again_what_the_last_one_may_have_lost() {
         #[expect(clippy::disallowed_methods, reason = "an instant can only come from the clock")]
         let now = Instant::now();
         let mut speaking = Speaking::default();
-        speaking.wish(ClientSpeaking { speaking: SpeakingFlags::MICROPHONE, delay: 0, ssrc: 1 });
-        assert!(speaking.poll(now).is_some());
         speaking.repeat();
-        assert!(speaking.poll(now).is_some());
-        speaking.wish(ClientSpeaking { speaking: SpeakingFlags::NONE, delay: 0, ssrc: 1 });
-        assert!(speaking.poll(now).is_some());
-        speaking.repeat();
-        assert!(speaking.poll(now).is_none());
+        assert!(speaking.poll(now).is_none(), "nothing was ever wished for");
+        for flags in [SpeakingFlags::NONE, SpeakingFlags::MICROPHONE] {
+            let later = now + SPACING * BURST * u32::from(flags.contains(SpeakingFlags::MICROPHONE));
+            let wish = ClientSpeaking { speaking: flags, delay: 0, ssrc: 1 };
+            speaking.wish(wish);
+            assert_eq!(speaking.poll(later), Some(wish));
+            assert_eq!(speaking.poll(later), None);
+            speaking.repeat();
+            assert_eq!(speaking.poll(later), Some(wish));
+        }
     }
 }
