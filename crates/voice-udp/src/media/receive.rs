@@ -1,7 +1,7 @@
 //! The receiving half: from a datagram to frames in order, with the user who sent them.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     error::Error,
     fmt,
     time::{Duration, Instant},
@@ -21,7 +21,8 @@ use crate::reorder::{Held, Insert, MAX_HELD, Release, Reorder};
 #[derive(Debug)]
 pub struct Receiver {
     opener: voice_crypto::Opener,
-    pub(super) streams: HashMap<u32, Stream>,
+    /// Ordered, so that streams that are due together come in the same order each time.
+    pub(super) streams: BTreeMap<u32, Stream>,
     default_mode: ReceiveMode,
     modes: HashMap<UserId, ReceiveMode>,
     pool: FramePool,
@@ -91,7 +92,7 @@ impl Receiver {
     pub(super) fn new(opener: voice_crypto::Opener) -> Self {
         Self {
             opener,
-            streams: HashMap::new(),
+            streams: BTreeMap::new(),
             default_mode: ReceiveMode::Hold,
             modes: HashMap::new(),
             pool: FramePool::default(),

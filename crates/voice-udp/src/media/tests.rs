@@ -272,3 +272,27 @@ fn memory_for_frames_is_used_again() {
     assert!(pair.receiver.next_frame(pair.now).is_none());
     assert_eq!(pair.receiver.stats().dropped, 0);
 }
+
+#[test]
+fn equal_inputs_give_equal_outputs_also_for_streams_that_are_due_together() {
+    let run = || {
+        let mut pair = Pair::new();
+        for ssrc in 1..=32 {
+            pair.receiver.bind(pair.now, Ssrc::new(ssrc), UserId::new(ssrc.into()));
+            let (mut sender, _) = media(config(ssrc));
+            sender.set_mode(SendMode::Passthrough);
+            for number in 0..3 {
+                let sealed = sender.seal(b"opus", &mut pair.buffer).expect("the frame is sealed").to_vec();
+                if number != 1 {
+                    pair.arrive(&sealed);
+                }
+            }
+            pair.heard();
+        }
+        pair.now += Duration::from_secs(1);
+        pair.heard()
+    };
+    let first = run();
+    assert_eq!(first.len(), 64, "a loss and a frame of each");
+    assert_eq!(run(), first);
+}
