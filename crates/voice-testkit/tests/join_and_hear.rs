@@ -21,7 +21,7 @@ fn all_hear_all(members: u64, world: &mut World) {
         for &speaker in users.iter().filter(|speaker| **speaker != listener) {
             let said: Vec<&[u8]> = world.client(speaker).said().iter().map(|said| &said.frame[..]).collect();
             assert_eq!(said.len(), 105, "100 frames, five of silence");
-            assert_eq!(world.client(listener).frames_from(speaker), said, "{listener} hears {speaker}");
+            assert!(world.client(listener).frames_from(speaker) == said, "{listener} hears {speaker}");
             assert_eq!(world.client(listener).lost_from(speaker), 0);
         }
         assert_eq!(world.client(listener).media_starts(), 1);
