@@ -20,7 +20,7 @@ use crate::{
     error::Error,
     process,
     record::LISTENING_TAIL,
-    recorder::{Recorder, RecordingPath},
+    recorder::{RecordingPath, Reservation},
     summary::{Played, Summary, millis},
     target::{Call, Target},
     terminal::{self, Clock, Progress},
@@ -29,17 +29,23 @@ use crate::{
 pub(crate) async fn run(args: PlayArgs) -> Result<(), Error> {
     let PlayArgs { file, record, bitrate, volume, json, target } = args;
     let song = Song::open(file, OpenOptions { bitrate, volume })?;
-    let recorder = record.map(|out| song.recorder(out)).transpose()?;
+    let recording = record.map(|out| song.recording(out)).transpose()?;
     song.say();
     match Target::from(target) {
-        Target::Embedded { timeout } => play_embedded(song, recorder, timeout, json).await,
-        Target::Others(others) => play_to_others(song, others.join().await?, recorder, json).await,
+        Target::Embedded { timeout } => play_embedded(song, recording, timeout, json).await,
+        Target::Others(others) => play_to_others(song, others.join().await?, recording, json).await,
     }
 }
 
-async fn play_embedded(mut song: Song, recorder: Option<Recorder>, timeout: Duration, json: bool) -> Result<(), Error> {
+async fn play_embedded(
+    mut song: Song,
+    recording: Option<Reservation>,
+    timeout: Duration,
+    json: bool,
+) -> Result<(), Error> {
     let mut embedded = Embedded::start(timeout).await?;
     let comparison = Arc::new(Comparison::default());
+    let recorder = recording.map(Reservation::begin).transpose()?;
     let mut ear = Ear::open(&embedded.listener.client, recorder, Some(Arc::clone(&comparison)));
     let outcome = song.play(&mut embedded.player, &mut ear, Some(comparison)).await;
     let heard = ear.stop(Lingering { quiet: LISTENING_TAIL, longest: LISTENING_TAIL * 4 }).await;
@@ -51,7 +57,13 @@ async fn play_embedded(mut song: Song, recorder: Option<Recorder>, timeout: Dura
     summarize(&stats, heard, lost, played, json)
 }
 
-async fn play_to_others(mut song: Song, mut call: Call, recorder: Option<Recorder>, json: bool) -> Result<(), Error> {
+async fn play_to_others(
+    mut song: Song,
+    mut call: Call,
+    recording: Option<Reservation>,
+    json: bool,
+) -> Result<(), Error> {
+    let recorder = recording.map(Reservation::begin).transpose()?;
     let mut ear = Ear::open(&call.client, recorder, None);
     let outcome = song.play(&mut call, &mut ear, None).await;
     let heard = ear.stop(Lingering { quiet: SILENCE_TAIL, longest: SILENCE_TAIL }).await;
@@ -95,7 +107,7 @@ impl Song {
             Some(path) => open(path, options),
             None => FileReader::new(Cursor::new(DEMO), options),
         };
-        let name = path.as_deref().unwrap_or(Path::new(DEMO_NAME)).display().to_string();
+        let name = path.as_deref().unwrap_or_else(|| Path::new(DEMO_NAME)).display().to_string();
         match reader {
             Ok(reader) => {
                 let (format, duration) = (reader.description(), reader.duration());
@@ -105,11 +117,11 @@ impl Song {
         }
     }
 
-    /// Begins a recording, unless it would overwrite this.
-    fn recorder(&self, out: RecordingPath) -> Result<Recorder, Error> {
+    /// Makes ready for a recording, unless it would overwrite this.
+    fn recording(&self, out: RecordingPath) -> Result<Reservation, Error> {
         let song = self.path.as_ref().and_then(|path| path.canonicalize().ok());
         let same = song.is_some() && out.path().canonicalize().ok() == song;
-        if same { Err(Error::SameFile { path: out.path().to_owned() }) } else { Recorder::create(out) }
+        if same { Err(Error::SameFile { path: out.path().to_owned() }) } else { out.reserve() }
     }
 
     fn say(&self) {

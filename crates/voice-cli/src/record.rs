@@ -11,7 +11,7 @@ use crate::{
     error::Error,
     play::{DEMO_NAME, demo},
     process,
-    recorder::Recorder,
+    recorder::Reservation,
     summary::Summary,
     target::{Call, Target},
     terminal,
@@ -21,13 +21,13 @@ pub(crate) async fn run(args: RecordArgs) -> Result<(), Error> {
     let RecordArgs { out, seconds, json, target } = args;
     let target = Target::from(target);
     let out_name = out.path().display().to_string();
-    let recorder = Recorder::create(out)?;
+    let recording = out.reserve()?;
     let (heard, stats) = match target {
-        Target::Embedded { timeout } => record_demo(recorder, &out_name, seconds, timeout).await?,
+        Target::Embedded { timeout } => record_demo(recording, &out_name, seconds, timeout).await?,
         Target::Others(others) => {
             let mut call = others.join().await?;
             say_recording("what is heard", &out_name);
-            let ear = Ear::open(&call.client, Some(recorder), None);
+            let ear = Ear::open(&call.client, Some(recording.begin()?), None);
             let heard = listen(&mut call, ear, seconds, None).await;
             let stats = call.client.fresh_stats().await;
             call.leave().await;
@@ -46,7 +46,7 @@ pub(crate) async fn run(args: RecordArgs) -> Result<(), Error> {
 
 /// Records the bundled recording as the listener of an embedded call hears it.
 async fn record_demo(
-    recorder: Recorder,
+    recording: Reservation,
     out_name: &str,
     seconds: Option<Duration>,
     timeout: Duration,
@@ -54,7 +54,7 @@ async fn record_demo(
     let demo = demo().await?;
     let mut embedded = Embedded::start(timeout).await?;
     say_recording(DEMO_NAME, out_name);
-    let ear = Ear::open(&embedded.listener.client, Some(recorder), None);
+    let ear = Ear::open(&embedded.listener.client, Some(recording.begin()?), None);
     let playback = embedded.player.client.play(demo);
     let heard = listen(&mut embedded.listener, ear, seconds, Some(playback)).await;
     let stats = embedded.listener.client.fresh_stats().await;

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fmt,
-    fs::File,
+    fs::{self, File, OpenOptions},
     io::BufWriter,
     path::{Path, PathBuf},
 };
@@ -57,12 +57,44 @@ impl RecordingPath {
         &self.path
     }
 
+    /// Makes sure that the file can be written, before there is a call. What it holds is kept until recording begins.
+    pub(crate) fn reserve(self) -> Result<Reservation, Error> {
+        let new = !self.path.exists();
+        match OpenOptions::new().write(true).create(true).truncate(false).open(&self.path) {
+            Ok(_) => Ok(Reservation { out: self, new }),
+            Err(error) => Err(Error::Recording { path: self.path, source: RecordError::Io(error) }),
+        }
+    }
+
     /// The file of a further speaker: `OUT-<user>.ogg`.
     fn of(&self, user: UserId) -> PathBuf {
         let mut name = self.path.file_stem().map_or_else(OsString::new, ToOwned::to_owned);
         name.push(format!("-{user}."));
         name.push(self.path.extension().unwrap_or_default());
         self.path.with_file_name(name)
+    }
+}
+
+/// A file that can be written. One that was made for this goes again if recording never begins.
+pub(crate) struct Reservation {
+    out: RecordingPath,
+    new: bool,
+}
+
+impl Reservation {
+    /// Begins to record, over what the file held.
+    pub(crate) fn begin(mut self) -> Result<Recorder, Error> {
+        self.new = false;
+        Recorder::create(self.out.clone())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.new {
+            // That an empty file stays is no reason to say anything.
+            let _ = fs::remove_file(&self.out.path);
+        }
     }
 }
 
@@ -102,8 +134,8 @@ pub(crate) struct Recorded {
 }
 
 impl Recorder {
-    /// Makes the first speaker's file, so that a path that cannot be written to is known at once.
-    pub(crate) fn create(out: RecordingPath) -> Result<Self, Error> {
+    /// Makes the first speaker's file, whoever that will be.
+    fn create(out: RecordingPath) -> Result<Self, Error> {
         let first = Track::create(out.path.clone(), out.kind, None)?;
         Ok(Self { out, tracks: vec![first] })
     }
@@ -210,7 +242,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let out = dir.path().join("talk.ogg");
         let path = RecordingPath::new(out.clone()).expect("a known format");
-        let mut recorder = Recorder::create(path).expect("a new file");
+        let mut recorder = path.reserve().and_then(Reservation::begin).expect("a new file");
         let mut frame = FrameBuf::new();
         frame.set(&[0xFC, 1, 2]).expect("short");
         for (user, timestamp) in [(7, 0), (8, 5_000), (7, 960), (8, 5_960), (7, 1920)] {
@@ -224,10 +256,22 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_lost_or_left_when_recording_never_begins() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (old, new) = (dir.path().join("old.wav"), dir.path().join("new.wav"));
+        fs::write(&old, "an earlier recording").expect("writable");
+        for path in [&old, &new] {
+            drop(RecordingPath::new(path.clone()).expect("a known format").reserve().expect("writable"));
+        }
+        assert_eq!(fs::read_to_string(&old).expect("still there"), "an earlier recording");
+        assert!(!new.exists());
+    }
+
+    #[test]
     fn a_packet_that_is_no_opus_does_not_end_the_recording() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = RecordingPath::new(dir.path().join("talk.wav")).expect("a known format");
-        let mut recorder = Recorder::create(path).expect("a new file");
+        let mut recorder = path.reserve().and_then(Reservation::begin).expect("a new file");
         let mut frame = FrameBuf::new();
         // Code 3 without the byte that counts its frames.
         frame.set(&[0xFF]).expect("short");

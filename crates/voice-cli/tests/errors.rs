@@ -85,8 +85,11 @@ async fn a_channel_that_nobody_confirms_times_out() {
 
 #[tokio::test]
 async fn a_bot_without_a_token_is_told_where_to_put_it() {
-    let error = error_of(&run("record out.ogg --guild 1 --channel 2").await);
+    let dir = tempfile::tempdir().expect("a directory");
+    let out = dir.path().join("out.ogg");
+    let error = error_of(&run(&format!("record {} --guild 1 --channel 2", out.display())).await);
     assert!(error.contains("DISCORD_TOKEN"), "{error}");
+    assert!(!out.exists(), "nothing was recorded");
 }
 
 #[tokio::test]
