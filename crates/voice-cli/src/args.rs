@@ -96,7 +96,7 @@ pub(crate) struct ServeArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Target (none: an embedded server)")]
 pub(crate) struct TargetArgs {
-    /// Join this voice server directly: host[:port], wss://host[:port], or ws:// on a loopback address.
+    /// Join this voice server directly: host or host:port, `wss://` in front or not, `ws://` on a loopback address.
     #[arg(long, value_name = "URL", group = "joined", requires_all = ["server_id", "channel_id", "user_id", "session_id", "token"])]
     pub(crate) endpoint: Option<Endpoint>,
     /// The guild, as voice servers call it.
