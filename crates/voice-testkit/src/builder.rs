@@ -16,6 +16,7 @@ pub struct Builder {
     pub(crate) config: Arc<Config>,
     pub(crate) server: CoreConfig,
     pub(crate) time_limit: Duration,
+    pub(crate) steps_per_second: Option<u64>,
 }
 
 impl Builder {
@@ -29,6 +30,7 @@ impl Builder {
             config: Arc::new(config),
             server: CoreConfig::default(),
             time_limit: Duration::from_secs(60),
+            steps_per_second: None,
         }
     }
 
@@ -83,6 +85,13 @@ impl Builder {
     /// How long, in virtual time, [`World::run_until`] waits: 60 s.
     pub const fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = limit;
+        self
+    }
+
+    /// How much may happen within one virtual second: 1 000 steps for each pair of clients, which is far more than
+    /// all of them speaking at once need.
+    pub const fn steps_per_second(mut self, limit: u64) -> Self {
+        self.steps_per_second = Some(limit);
         self
     }
 

@@ -7,6 +7,7 @@ mod clock;
 mod media;
 mod netem;
 mod trace;
+mod watch;
 mod wire;
 mod world;
 

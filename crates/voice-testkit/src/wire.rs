@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use discord_voice::{
     CallInput, CallOutput, Event, MediaCommand, UdpAction, WsAction,
     model::{CloseCode, MAX_MESSAGE_LEN, ServerMessage, UserId},
-    rtp::{Kind, classify},
 };
 use voice_server::{ConnectionId, Input as CoreInput, Output as CoreOutput};
 use voice_ws::Input as WsInput;
@@ -138,13 +137,8 @@ impl World {
     pub(crate) fn datagram_to_server(&mut self, user: UserId, from: SocketAddr, bytes: Vec<u8>) {
         let now = self.clock.now();
         self.trace.bytes(self.clock.elapsed(), Some(user), "datagram up", &bytes);
+        self.watch_nonce(user, &bytes);
         let client = self.clients.get(&user).expect("it has a socket");
-        if matches!(classify(&bytes), Kind::Rtp | Kind::Rtcp)
-            && let (Some(media), Some(nonce)) = (&client.media, bytes.last_chunk::<4>())
-        {
-            let fresh = self.nonces.entry(media.key).or_default().insert(*nonce);
-            assert!(fresh, "seed {}: {user} used the nonce {nonce:?} twice under one key", self.seed);
-        }
         self.netem.datagram(now, &client.up, Parcel::ToServer { from, bytes });
     }
 
@@ -213,7 +207,8 @@ impl World {
         let (now, at) = (self.clock.now(), self.clock.elapsed());
         self.trace.text(at, Some(user), "event", &event);
         let session = &self.config.session;
-        let patience = session.resume_window + session.handshake_timeout;
+        // A resume that is refused may become a new handshake, and that may end in waiting for the main gateway.
+        let patience = session.resume_window + session.handshake_timeout + self.config.follow_timeout;
         let client = self.clients.get_mut(&user).expect("it was told something");
         match &event {
             Event::Connected | Event::Resumed => (client.is_established, client.settle_by) = (true, None),

@@ -63,15 +63,16 @@ pub struct World {
     conditions: Conditions,
     rng: fastrand::Rng,
     time_limit: Duration,
+    pub(crate) steps_per_second: Option<u64>,
     buffer: PacketBuf,
-    steps: u64,
+    pub(crate) steps: u64,
     /// The present virtual second, and the steps in it.
-    window: (u64, u64),
+    pub(crate) window: (u64, u64),
 }
 
 /// Who is next, and with what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
+pub(crate) enum Due {
     Network,
     Core,
     Call(UserId),
@@ -109,6 +110,7 @@ impl World {
             conditions: builder.conditions,
             rng,
             time_limit: builder.time_limit,
+            steps_per_second: builder.steps_per_second,
             buffer: PacketBuf::new(),
             steps: 0,
             window: (0, 0),
@@ -352,31 +354,6 @@ impl World {
             self.feed(user, CallInput::Command(CallCommand::Speak(false)));
         }
     }
-
-    /// Checks what must always hold.
-    fn watch(&mut self, due: Due) {
-        self.steps += 1;
-        let second = self.clock.elapsed().as_secs();
-        if self.window.0 != second {
-            self.window = (second, 0);
-            self.clients.values_mut().for_each(|client| client.wakes = 0);
-        }
-        self.window.1 += 1;
-        let members = self.clients.len() as u64;
-        let limit = STEPS_PER_SECOND * (1 + members * members);
-        assert!(self.window.1 <= limit, "seed {}: {limit} steps within one virtual second, now {due:?}", self.seed);
-        if let Due::Call(user) = due {
-            let client = self.client_mut(user);
-            client.wakes += 1;
-            let wakes = client.wakes;
-            assert!(wakes <= WAKES_PER_SECOND, "seed {}: the call of {user} wakes all the time", self.seed);
-        }
-        let now = self.clock.now();
-        for client in self.clients.values() {
-            let overdue = client.settle_by.is_some_and(|by| now > by);
-            assert!(!overdue, "seed {}: {} is neither established nor over in time", self.seed, client.user);
-        }
-    }
 }
 
 impl fmt::Debug for World {
@@ -404,9 +381,3 @@ pub const GUILD: GuildId = GuildId::new(10);
 
 /// The channel in which everything happens.
 pub const CHANNEL: ChannelId = ChannelId::new(20);
-
-/// Steps of a virtual second, for each pair of clients: all speak, and everything comes twice.
-const STEPS_PER_SECOND: u64 = 1_000;
-
-/// Times in a virtual second at which a call, which sleeps between heartbeats, may want to be woken.
-const WAKES_PER_SECOND: u32 = 50;

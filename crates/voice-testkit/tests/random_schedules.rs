@@ -211,7 +211,7 @@ fn recover(world: &mut World, users: &[UserId]) {
         world.impair(user, Direction::ToClient, good);
     }
     // The longest stall, the time until a dead socket is noticed, and that until it is replaced or given up.
-    world.run_for(Duration::from_secs(40 + 24 + 50));
+    world.run_for(Duration::from_secs(40 + 24 + 60));
     for &user in users {
         let client = world.client(user);
         assert!(client.is_established() != client.ended().is_some(), "{user} is neither in the call nor out of it");
