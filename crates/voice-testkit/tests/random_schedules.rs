@@ -216,6 +216,10 @@ fn recover(world: &mut World, users: &[UserId]) {
         let client = world.client(user);
         assert!(client.is_established() != client.ended().is_some(), "{user} is neither in the call nor out of it");
     }
+    // Nothing is left on the server of those who are gone.
+    let present = users.iter().filter(|user| world.client(**user).is_established()).count() as u64;
+    let stats = world.server_stats();
+    assert_eq!((stats.sessions, stats.connections, stats.rooms), (present, present, u64::from(present > 0)));
 }
 
 /// Who is in the call hears everybody else who is.
