@@ -1,2 +1,0 @@
-//! The examples of discord-voice.
-#![forbid(unsafe_code)]
