@@ -10,13 +10,10 @@ use std::{
 
 use discord_voice::{
     Config, Connector, VoiceGateway, VoiceManager,
-    model::{
-        ChannelId, GuildId, SessionId, Token, UpdateVoiceState, UserId, VoiceServerUpdate, VoiceState,
-    },
+    model::{ChannelId, GuildId, SessionId, Token, UpdateVoiceState, UserId, VoiceServerUpdate, VoiceState},
 };
 use serenity::{
-    all as discord,
-    async_trait,
+    all as discord, async_trait,
     futures::channel::mpsc::UnboundedSender,
     gateway::{ShardRunnerMessage, VoiceGatewayManager},
 };
@@ -172,7 +169,7 @@ mod tests {
         let (sender, mut messages) = serenity::futures::channel::mpsc::unbounded();
         voice.register_shard(1, sender).await;
         voice.shards.update_voice_state(update).expect("sent");
-        let Ok(Some(ShardRunnerMessage::Message(message))) = messages.try_next() else { panic!("a message") };
+        let Ok(ShardRunnerMessage::Message(message)) = messages.try_recv() else { panic!("a message") };
         assert!(message.to_text().expect("text").contains(r#""channel_id":"7""#));
         assert!(voice.manager().is_some());
     }

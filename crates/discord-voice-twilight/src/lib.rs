@@ -5,9 +5,7 @@ use std::{collections::HashMap, error::Error, fmt};
 
 use discord_voice::{
     GatewayEvent, VoiceGateway,
-    model::{
-        ChannelId, GuildId, SessionId, Token, UpdateVoiceState, UserId, VoiceServerUpdate, VoiceState,
-    },
+    model::{ChannelId, GuildId, SessionId, Token, UpdateVoiceState, UserId, VoiceServerUpdate, VoiceState},
 };
 use twilight_gateway::{Event, MessageSender};
 use twilight_model::{

@@ -129,3 +129,16 @@ async fn dropping_the_last_handle_leaves_and_a_clone_does_not() {
     }
     within(server.wait_for(|stats| stats.sessions == 0)).await.expect("the server runs");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_discovery_request_is_sent_at_once() {
+    let server = server().await;
+    let driver = driver(&server);
+    let (client, _events) = join(&server, &driver, ALICE).await;
+    let times = client.stats().join;
+    let (Some(identified), Some(discovered)) = (times.identified, times.discovered) else {
+        panic!("both steps were taken: {times:?}");
+    };
+    // The second request would follow after a second.
+    assert!(discovered - identified < std::time::Duration::from_millis(900), "{times:?}");
+}
