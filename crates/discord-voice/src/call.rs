@@ -69,6 +69,8 @@ enum Phase {
     OpeningSocket,
     Discovering(Discovery),
     Selecting,
+    /// Media may flow once the server has taken our SSRC.
+    Confirming(Box<(Sender, Receiver)>),
     Established,
     /// The server has ended the session, and only the main gateway knows what follows.
     Waiting {
@@ -172,7 +174,7 @@ pub enum MediaCommand {
     Bind(Ssrc, UserId),
     /// The user has left.
     Forget(UserId),
-    /// The call is over.
+    /// There is no media server any more. What plays and who listens waits for another, or for the end.
     Stop,
 }
 
@@ -186,8 +188,10 @@ pub struct JoinTimes {
     pub identified: Option<Duration>,
     /// The own address was discovered.
     pub discovered: Option<Duration>,
-    /// The session description came: media may flow.
+    /// The session description came, with the key.
     pub established: Option<Duration>,
+    /// The server has taken our SSRC: frames can flow.
+    pub confirmed: Option<Duration>,
 }
 
 impl CallSession {
@@ -337,11 +341,13 @@ impl CallSession {
             SessionEvent::Established(description) => self.handle_description(now, &description),
             SessionEvent::Interrupted(cause) => self.event(Event::Interrupted(cause)),
             SessionEvent::Resumed => self.event(Event::Resumed),
+            SessionEvent::Confirmed if matches!(self.phase, Phase::Confirming(_)) => self.start_media(now),
             SessionEvent::Message(message) => self.handle_message(message),
             // A kick, a move and a change of server look the same from here.
             SessionEvent::Ended(Ended { cause, advice: Advice::Wait }) if self.was_established => {
-                self.phase = Phase::Waiting { until: now + self.config.follow_timeout, cause };
-                self.event(Event::Interrupted(cause));
+                self.phase = Phase::Waiting { until: later(now, self.config.follow_timeout), cause };
+                self.outputs.push_back(CallOutput::Media(MediaCommand::Stop));
+                self.event(Event::Released(cause));
             }
             SessionEvent::Ended(Ended { cause, advice }) => self.finish(EndReason::Session { cause, advice }),
             // Binary messages belong to end-to-end encryption, which was not offered.
@@ -369,7 +375,6 @@ impl CallSession {
             return self.end(EndReason::E2eeNotOffered);
         }
         self.times.established = Some(now.saturating_duration_since(self.started));
-        self.phase = Phase::Established;
         self.was_established = true;
         let (mut sender, mut receiver) = media(MediaConfig {
             key: SecretKey::new(*description.secret_key.expose()),
@@ -379,12 +384,21 @@ impl CallSession {
         });
         sender.set_mode(SendMode::Passthrough);
         receiver.set_default_mode(ReceiveMode::Passthrough { until: None });
+        self.phase = Phase::Confirming(Box::new((sender, receiver)));
+        // Even silence has to be announced once: the server takes nothing from, and forwards nothing to, a client
+        // whose SSRC it was not told. Packets could overtake the message, so they wait until it has arrived.
+        self.announce(now);
+        self.session.confirm(now);
+    }
+
+    fn start_media(&mut self, now: Instant) {
+        let Phase::Confirming(halves) = std::mem::replace(&mut self.phase, Phase::Established) else { return };
+        let (sender, mut receiver) = *halves;
         for (ssrc, user) in self.speakers.drain(..) {
             receiver.bind(now, ssrc, user);
         }
+        self.times.confirmed = Some(now.saturating_duration_since(self.started));
         self.outputs.push_back(CallOutput::Media(MediaCommand::Start(Box::new(sender), Box::new(receiver))));
-        // Even silence has to be announced once: the server forwards nothing to a client whose SSRC it was not told.
-        self.announce(now);
         self.event(Event::Connected);
     }
 
@@ -446,7 +460,7 @@ impl CallSession {
     fn announce(&mut self, now: Instant) {
         let speaking = if self.speaking { SpeakingFlags::MICROPHONE } else { SpeakingFlags::NONE };
         let message = ClientSpeaking { speaking, delay: 0, ssrc: self.ssrc.get() };
-        if matches!(self.phase, Phase::Established) {
+        if matches!(self.phase, Phase::Confirming(_) | Phase::Established) {
             let _ = self.session.send(now, ClientMessage::Speaking(message));
         }
     }
@@ -490,3 +504,8 @@ fn fold(seed: [u8; 32]) -> u64 {
 
 /// Speakers remembered from before the media halves exist.
 const MAX_EARLY_SPEAKERS: usize = 512;
+
+/// An instant after `now`; a duration that no clock can count is for ever, or near enough.
+fn later(now: Instant, after: Duration) -> Instant {
+    now.checked_add(after).unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()))
+}

@@ -27,9 +27,11 @@ pub enum Event {
         /// Who.
         user: UserId,
     },
-    /// The gateway's connection was lost; audio goes on while the session is resumed, or until the main gateway says
-    /// what follows: another server, or the end.
+    /// The gateway's connection was lost; audio goes on while the session is resumed.
     Interrupted(Cause),
+    /// The voice server ended the session without saying why; audio waits until the main gateway says what follows:
+    /// another server, or the end.
+    Released(Cause),
     /// The session was resumed.
     Resumed,
     /// We were moved to another channel; a connection to its server follows.

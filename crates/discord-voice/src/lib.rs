@@ -23,8 +23,12 @@ pub use {
 };
 
 pub use voice_audio as audio;
+pub use voice_crypto as crypto;
+pub use voice_dave as dave;
 pub use voice_model as model;
 pub use voice_rtp as rtp;
+pub use voice_udp as udp;
+pub use voice_ws as ws;
 
 pub use voice_audio::{FrameBuf, FrameSource, NextFrame};
 pub use voice_ws::{Advice, Cause, Endpoint, EndpointError, Identity as ConnectInfo};

@@ -7,12 +7,18 @@ use std::{
     future::{Future, IntoFuture},
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::{
-    sync::{Notify, mpsc::WeakSender},
+    sync::{
+        Notify,
+        mpsc::{Sender, WeakSender},
+    },
     time::{Instant, timeout_at},
 };
 use voice_model::{ChannelId, GuildId, UpdateVoiceState, UserId, VoiceServerUpdate, VoiceState};
@@ -49,18 +55,25 @@ struct Inner {
     gateway: Box<dyn VoiceGateway>,
     user: UserId,
     guilds: Mutex<HashMap<GuildId, Guild>>,
+    /// Numbers joins and leaves, across all guilds and for ever.
+    wishes: AtomicU64,
 }
 
-/// What is known of one guild.
+/// What is known of one guild. It is forgotten once nothing is going on there.
 struct Guild {
     collector: JoinCollector,
     /// Woken whenever something here changes.
     changed: Arc<Notify>,
     /// The newest join or leave; an older one that finds another number gives up.
-    generation: u64,
+    wish: u64,
+    /// Joins and leaves that are under way.
+    under_way: u32,
     joining: bool,
     /// Left, and the main gateway has not confirmed it yet.
     leaving: bool,
+    /// The join whose connection has not ended yet. Its end tells the main gateway; the end of an older one, for
+    /// which nobody waits any more, does not.
+    open: Option<u64>,
     /// The call, and the server it is connected to.
     call: Option<(WeakSender<ControlCommand>, Identity)>,
 }
@@ -104,7 +117,8 @@ impl<G: VoiceGateway> VoiceManagerBuilder<G> {
     pub fn build(self) -> io::Result<VoiceManager> {
         let driver = Driver::with_connector(self.config, self.connector)?;
         let guilds = Mutex::new(HashMap::new());
-        Ok(VoiceManager(Arc::new(Inner { driver, gateway: Box::new(self.gateway), user: self.user, guilds })))
+        let gateway = Box::new(self.gateway);
+        Ok(VoiceManager(Arc::new(Inner { driver, gateway, user: self.user, guilds, wishes: AtomicU64::new(0) })))
     }
 }
 
@@ -132,8 +146,8 @@ impl VoiceManager {
     /// Leaves the guild's channel, or gives up a join, and waits, within bounds, for the main gateway to
     /// confirm it.
     pub async fn leave(&self, guild: GuildId) {
-        let deadline = Instant::now() + self.0.driver.config().leave_timeout;
-        self.0.hang_up(guild, deadline).await;
+        let wish = Wish::new(&self.0, guild);
+        wish.hang_up(after(self.0.driver.config().leave_timeout)).await;
     }
 
     /// The guilds that have a call.
@@ -177,19 +191,24 @@ impl Join {
 
     async fn run(self) -> Result<(VoiceClient, Events), JoinError> {
         let inner = Arc::clone(&self.manager.0);
-        let deadline = Instant::now() + self.timeout;
-        inner.hang_up(self.guild, deadline.min(Instant::now() + inner.driver.config().leave_timeout)).await;
-        let attempt = Attempt::begin(&inner, self.guild);
-        let wish = UpdateVoiceState {
+        let deadline = after(self.timeout);
+        let wish = Wish::new(&inner, self.guild);
+        wish.hang_up(deadline.min(after(inner.driver.config().leave_timeout))).await;
+        let mut attempt = Attempt::begin(wish)?;
+        let update = UpdateVoiceState {
             guild_id: self.guild,
             channel_id: Some(self.channel),
             self_mute: self.self_mute,
             self_deaf: self.self_deaf,
         };
-        inner.gateway.update_voice_state(wish).map_err(JoinError::Gateway)?;
+        if let Err(error) = inner.gateway.update_voice_state(update) {
+            attempt.told = false;
+            return Err(JoinError::Gateway(error));
+        }
         let info = attempt.connect_info(self.channel, deadline).await?;
+        let on_end = attempt.open()?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let connect = inner.driver.connect_with(info.clone(), Some(inner.on_end(self.guild)));
+        let connect = inner.driver.connect_with(info.clone(), Some(on_end));
         let (client, events) = connect.timeout(left).await.map_err(JoinError::Connect)?;
         attempt.succeed(&client, info)?;
         Ok((client, events))
@@ -205,36 +224,109 @@ impl IntoFuture for Join {
     }
 }
 
-/// A join between its opcode 4 and its call. Dropped before it succeeds, it takes the wish back.
-struct Attempt {
+/// One join or leave, the newest of its guild until another one comes.
+struct Wish {
     inner: Arc<Inner>,
     guild: GuildId,
-    generation: u64,
+    number: u64,
     changed: Arc<Notify>,
-    done: bool,
+    /// What the wish found.
+    found: Found,
+}
+
+/// What a guild was doing when a wish came.
+enum Found {
+    Call(Sender<ControlCommand>),
+    /// A connection that nobody holds any more, or that is still being made.
+    Connection,
+    /// A join that the main gateway has not answered.
+    Join,
+    Nothing,
+}
+
+impl Wish {
+    fn new(inner: &Arc<Inner>, id: GuildId) -> Self {
+        let mut guilds = inner.lock();
+        let guild = guilds.entry(id).or_insert_with(|| Guild::new(id, inner.user));
+        guild.wish = inner.wishes.fetch_add(1, Ordering::Relaxed);
+        guild.under_way += 1;
+        let joining = std::mem::take(&mut guild.joining);
+        let found = match guild.commands() {
+            Some(commands) => Found::Call(commands),
+            None if guild.open.is_some() => Found::Connection,
+            None if joining => Found::Join,
+            None => Found::Nothing,
+        };
+        guild.call = None;
+        guild.leaving |= matches!(found, Found::Join) && guild.is_in_channel();
+        guild.changed.notify_waiters();
+        let (number, changed) = (guild.wish, Arc::clone(&guild.changed));
+        Self { inner: Arc::clone(inner), guild: id, number, changed, found }
+    }
+
+    /// Ends what was found and waits until the main gateway has confirmed it.
+    async fn hang_up(&self, deadline: Instant) {
+        match &self.found {
+            // The end of the connection tells the main gateway.
+            Found::Call(commands) => _ = timeout_at(deadline, commands.send(ControlCommand::Leave)).await,
+            Found::Join => self.inner.send_leave(self.guild),
+            Found::Connection | Found::Nothing => {}
+        }
+        loop {
+            let changed = self.changed.notified();
+            let pending = |guild: &Guild| guild.leaving || guild.open.is_some();
+            if !self.inner.lock().get(&self.guild).is_some_and(pending) || timeout_at(deadline, changed).await.is_err()
+            {
+                break;
+            }
+        }
+        if let Some(guild) = self.inner.lock().get_mut(&self.guild).filter(|guild| guild.wish == self.number) {
+            // Waited for long enough: what ends later is nobody's any more.
+            (guild.leaving, guild.open) = (false, None);
+        }
+    }
+
+    /// The guild, if there is no newer wish for it.
+    fn current<'a>(&self, guilds: &'a mut HashMap<GuildId, Guild>) -> Result<&'a mut Guild, JoinError> {
+        guilds.get_mut(&self.guild).filter(|guild| guild.wish == self.number).ok_or(JoinError::Superseded)
+    }
+}
+
+impl Drop for Wish {
+    fn drop(&mut self) {
+        let mut guilds = self.inner.lock();
+        if let Some(guild) = guilds.get_mut(&self.guild) {
+            guild.under_way -= 1;
+        }
+        Inner::forget_if_idle(&mut guilds, self.guild);
+    }
+}
+
+/// A join between its opcode 4 and its call. Dropped before it succeeds, it takes the wish back.
+struct Attempt {
+    wish: Wish,
+    /// The main gateway was told, and nobody has taken over to tell it the end.
+    told: bool,
 }
 
 impl Attempt {
-    fn begin(inner: &Arc<Inner>, id: GuildId) -> Self {
-        let mut guilds = inner.lock();
-        let guild = guilds.entry(id).or_insert_with(|| Guild::new(id, inner.user));
-        guild.generation += 1;
+    fn begin(wish: Wish) -> Result<Self, JoinError> {
+        let mut guilds = wish.inner.lock();
+        let guild = wish.current(&mut guilds)?;
         guild.joining = true;
         // What is known belongs to an earlier join: it is never used for this one.
-        guild.collector = JoinCollector::new(id, inner.user);
-        guild.changed.notify_waiters();
-        let (generation, changed) = (guild.generation, Arc::clone(&guild.changed));
-        Self { inner: Arc::clone(inner), guild: id, generation, changed, done: false }
+        guild.collector = JoinCollector::new(wish.guild, wish.inner.user);
+        drop(guilds);
+        Ok(Self { wish, told: true })
     }
 
     /// Waits for both events.
     async fn connect_info(&self, channel: ChannelId, deadline: Instant) -> Result<Identity, JoinError> {
         loop {
-            let changed = self.changed.notified();
+            let changed = self.wish.changed.notified();
             let missing = {
-                let guilds = self.inner.lock();
-                let guild = guilds.get(&self.guild).filter(|guild| guild.generation == self.generation);
-                let collector = &guild.ok_or(JoinError::Superseded)?.collector;
+                let mut guilds = self.wish.inner.lock();
+                let collector = &self.wish.current(&mut guilds)?.collector;
                 if collector.channel() == Some(channel)
                     && let Some(info) = collector.connect_info()
                 {
@@ -248,32 +340,41 @@ impl Attempt {
         }
     }
 
-    fn succeed(mut self, client: &VoiceClient, info: Identity) -> Result<(), JoinError> {
-        let mut guilds = self.inner.lock();
-        let guild = guilds.get_mut(&self.guild).filter(|guild| guild.generation == self.generation);
-        let guild = guild.ok_or(JoinError::Superseded)?;
+    /// Hands the duty to tell the main gateway of the end over to the connection.
+    fn open(&mut self) -> Result<OnEnd, JoinError> {
+        let (id, number) = (self.wish.guild, self.wish.number);
+        let mut guilds = self.wish.inner.lock();
+        self.wish.current(&mut guilds)?.open = Some(number);
+        drop(guilds);
+        self.told = false;
+        let inner = Arc::clone(&self.wish.inner);
+        Ok(Box::new(move |reason: &EndReason| inner.handle_end(id, number, reason)))
+    }
+
+    fn succeed(self, client: &VoiceClient, info: Identity) -> Result<(), JoinError> {
+        let mut guilds = self.wish.inner.lock();
+        let guild = self.wish.current(&mut guilds)?;
         guild.joining = false;
+        if !guild.is_in_channel() {
+            return Err(JoinError::Disconnected);
+        }
         guild.call = Some((client.downgrade(), info));
         // The server may have changed while we connected to it.
         guild.follow_server();
-        drop(guilds);
-        self.done = true;
         Ok(())
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if !self.done {
-            let current = {
-                let mut guilds = self.inner.lock();
-                let guild = guilds.get_mut(&self.guild).filter(|guild| guild.generation == self.generation);
-                guild.map(|guild| (guild.joining, guild.leaving) = (false, true)).is_some()
-            };
-            // Whoever superseded this join has sent a wish of its own.
-            if current {
-                self.inner.send_leave(self.guild);
-            }
+        let mut guilds = self.wish.inner.lock();
+        // Whoever superseded this join has ended it.
+        let Ok(guild) = self.wish.current(&mut guilds) else { return };
+        guild.joining = false;
+        if self.told {
+            guild.leaving = guild.is_in_channel();
+            drop(guilds);
+            self.wish.inner.send_leave(self.wish.guild);
         }
     }
 }
@@ -303,6 +404,9 @@ impl Inner {
             Some(_) => {}
         }
         guild.changed.notify_waiters();
+        if let Some(id) = state.guild_id {
+            Self::forget_if_idle(&mut guilds, id);
+        }
     }
 
     fn handle_voice_server(&self, update: &VoiceServerUpdate) {
@@ -313,54 +417,25 @@ impl Inner {
         guild.changed.notify_waiters();
     }
 
-    /// Ends the guild's call, or gives its join up, and waits until the main gateway has confirmed it.
-    async fn hang_up(&self, id: GuildId, deadline: Instant) {
-        let (call, changed) = {
-            let mut guilds = self.lock();
-            let Some(guild) = guilds.get_mut(&id) else { return };
-            guild.generation += 1;
-            guild.changed.notify_waiters();
-            let joining = std::mem::take(&mut guild.joining);
-            let call = guild.commands();
-            guild.call = None;
-            guild.leaving |= joining || call.is_some();
-            (call.map_or(Ok(joining), Err), Arc::clone(&guild.changed))
-        };
-        match call {
-            // The call's control tells the main gateway when it has closed the connection.
-            Err(commands) => _ = commands.send(ControlCommand::Leave).await,
-            Ok(true) => self.send_leave(id),
-            Ok(false) => {}
-        }
-        loop {
-            let changed = changed.notified();
-            if self.lock().get(&id).is_none_or(|guild| !guild.leaving) || timeout_at(deadline, changed).await.is_err() {
-                break;
-            }
-        }
+    /// A connection has ended.
+    fn handle_end(&self, id: GuildId, number: u64, reason: &EndReason) {
         let mut guilds = self.lock();
-        if let Some(guild) = guilds.get_mut(&id)
-            && !guild.joining
-            && guild.commands().is_none()
-        {
-            guilds.remove(&id);
+        let Some(guild) = guilds.get_mut(&id).filter(|guild| guild.open == Some(number)) else { return };
+        (guild.open, guild.call) = (None, None);
+        let tell = *reason != EndReason::Disconnected && guild.is_in_channel();
+        guild.leaving |= tell;
+        guild.changed.notify_waiters();
+        Self::forget_if_idle(&mut guilds, id);
+        drop(guilds);
+        if tell {
+            self.send_leave(id);
         }
     }
 
-    /// What a call's control does when the call has ended.
-    fn on_end(self: &Arc<Self>, id: GuildId) -> OnEnd {
-        let inner = Arc::downgrade(self);
-        Box::new(move |reason: &EndReason| {
-            let Some(inner) = inner.upgrade() else { return };
-            if *reason != EndReason::Disconnected {
-                if let Some(guild) = inner.lock().get_mut(&id)
-                    && guild.commands().is_none()
-                {
-                    guild.leaving = true;
-                }
-                inner.send_leave(id);
-            }
-        })
+    fn forget_if_idle(guilds: &mut HashMap<GuildId, Guild>, id: GuildId) {
+        if guilds.get(&id).is_some_and(Guild::is_idle) {
+            guilds.remove(&id);
+        }
     }
 
     fn send_leave(&self, guild_id: GuildId) {
@@ -380,15 +455,26 @@ impl Guild {
         Self {
             collector: JoinCollector::new(id, user),
             changed: Arc::new(Notify::new()),
-            generation: 0,
+            wish: 0,
+            under_way: 0,
             joining: false,
             leaving: false,
+            open: None,
             call: None,
         }
     }
 
+    /// Whether the main gateway has a leave to confirm: one that never answered a join answers no leave either.
+    fn is_in_channel(&self) -> bool {
+        self.collector.channel().is_some()
+    }
+
+    const fn is_idle(&self) -> bool {
+        self.under_way == 0 && !self.joining && !self.leaving && self.open.is_none() && self.call.is_none()
+    }
+
     /// The way to the call, while it lives.
-    fn commands(&self) -> Option<tokio::sync::mpsc::Sender<ControlCommand>> {
+    fn commands(&self) -> Option<Sender<ControlCommand>> {
         self.call.as_ref()?.0.upgrade().filter(|commands| !commands.is_closed())
     }
 
@@ -398,8 +484,10 @@ impl Guild {
         let (Some((_, used)), Some(Ok(named))) = (&mut self.call, self.collector.connect_info()) else { return };
         // Both compared: the same endpoint with a new token is a new session.
         if (&used.endpoint, &used.token) != (&named.endpoint, &named.token) {
-            *used = named.clone();
-            let _ = commands.try_send(ControlCommand::Update(named));
+            // Refused by a call too busy to take it, it is tried again with the next event.
+            if commands.try_send(ControlCommand::Update(named.clone())).is_ok() {
+                *used = named;
+            }
         }
     }
 }
@@ -423,6 +511,8 @@ pub enum JoinError {
     Endpoint(EndpointError),
     /// The voice server did not let us in.
     Connect(ConnectError),
+    /// We were taken out of the channel again while we connected (a moderator).
+    Disconnected,
     /// Another join or leave for the guild took this one's place (the caller).
     Superseded,
 }
@@ -450,6 +540,7 @@ impl fmt::Display for JoinError {
             Self::TimedOut(_) => f.write_str("the main gateway did not confirm the channel in time"),
             Self::Endpoint(_) => f.write_str("the main gateway named an unusable voice server"),
             Self::Connect(_) => f.write_str("the voice server did not let us in"),
+            Self::Disconnected => f.write_str("taken out of the channel again while joining"),
             Self::Superseded => f.write_str("another join or leave for the guild took this one's place"),
         }
     }
@@ -461,7 +552,13 @@ impl Error for JoinError {
             Self::Gateway(error) => Some(error.as_ref() as _),
             Self::Endpoint(error) => Some(error),
             Self::Connect(error) => Some(error),
-            Self::TimedOut(_) | Self::Superseded => None,
+            Self::TimedOut(_) | Self::Disconnected | Self::Superseded => None,
         }
     }
+}
+
+/// A deadline; a duration that no clock can count is for ever, or near enough.
+fn after(timeout: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()))
 }

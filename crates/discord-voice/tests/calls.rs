@@ -112,6 +112,52 @@ async fn a_source_that_panics_or_sends_nonsense_hurts_only_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_panics_when_it_is_dropped_hurts_only_itself() {
+    struct Bomb;
+    impl discord_voice::FrameSource for Bomb {
+        fn next_frame(&mut self, out: &mut discord_voice::FrameBuf) -> discord_voice::NextFrame {
+            out.set(&numbered(7)).expect("it fits");
+            discord_voice::NextFrame::Ready
+        }
+    }
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("as the test wants it")
+        }
+    }
+    let server = server().await;
+    let driver = driver(&server);
+    let (listener, _events) = join(&server, &driver, BOB).await;
+    let mut heard = listener.receive(capacity(500));
+    let (player, _player_events) = join(&server, &driver, ALICE).await;
+    let bomb = player.play(Bomb);
+    assert_eq!(next_sound(&mut heard).await.1, numbered(7));
+    bomb.stop();
+    assert!(matches!(within(bomb.finished()).await, PlaybackEnd::Stopped));
+    player.play(Counted { next: 100, end: 103 });
+    while next_sound(&mut heard).await.1 != numbered(102) {}
+}
+
+#[test]
+fn a_runtime_that_ends_takes_its_calls_off_the_media_threads() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
+    let servers = runtime();
+    let server = servers.block_on(server());
+    let driver = driver(&server);
+    let calls = runtime();
+    let (client, playback) = calls.block_on(async {
+        let (client, _events) = join(&server, &driver, ALICE).await;
+        let playback = client.play(Counted::new(100_000));
+        common::until("audio", || playback.status() == PlaybackStatus::Playing).await;
+        (client, playback)
+    });
+    drop(calls);
+    servers.block_on(common::until("the end of the playback", || playback.status() == PlaybackStatus::Ended));
+    drop(client);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dropping_the_last_handle_leaves_and_a_clone_does_not() {
     let server = server().await;
     let driver = driver(&server);

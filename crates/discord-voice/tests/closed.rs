@@ -25,7 +25,7 @@ async fn a_call_waits_for_another_server_and_goes_on_there() {
     until(&mut events, |event| matches!(event, Event::Connected)).await;
 
     server.close_voice(ALICE, CloseCode::DISCONNECTED);
-    until(&mut events, |event| matches!(event, Event::Interrupted(CLOSED))).await;
+    until(&mut events, |event| matches!(event, Event::Released(CLOSED))).await;
     assert!(!client.is_ended());
     client.update(info(&server, GUILD, ALICE));
     until(&mut events, |event| matches!(event, Event::Connected)).await;
@@ -58,7 +58,7 @@ async fn leaving_needs_no_word_of_the_main_gateway() {
     let driver = driver(&server);
     let (client, mut events) = join(&server, &driver, ALICE).await;
     server.close_voice(ALICE, CloseCode::DISCONNECTED);
-    until(&mut events, |event| matches!(event, Event::Interrupted(CLOSED))).await;
+    until(&mut events, |event| matches!(event, Event::Released(CLOSED))).await;
     within(client.leave()).await.expect("left");
     until(&mut events, |event| matches!(event, Event::Ended(EndReason::Left))).await;
 }

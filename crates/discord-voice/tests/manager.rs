@@ -222,3 +222,40 @@ async fn a_new_voice_server_is_followed_and_what_plays_and_listens_carries_over(
     assert_eq!(gateway.channels_wished(), [Some(CHANNEL)], "nothing was asked of the main gateway");
     assert!(!client.is_ended());
 }
+
+#[tokio::test]
+async fn joining_right_after_the_last_handle_was_dropped_is_not_undone_by_the_old_call() {
+    let gateway = Gateway::start(Answer::StateFirst).await;
+    let join = || within(async { gateway.manager().join(GUILD, CHANNEL).await });
+    drop(join().await.expect("a call"));
+    let (client, _events) = join().await.expect("another");
+    assert_eq!(gateway.channels_wished(), [Some(CHANNEL), None, Some(CHANNEL)]);
+    within(client.play(Counted::new(5)).finished()).await;
+    assert!(!client.is_ended());
+    assert_eq!(gateway.channels_wished().len(), 3);
+}
+
+#[tokio::test]
+async fn a_join_that_is_superseded_while_it_connects_does_not_end_its_successor() {
+    let gateway = Gateway::start(Answer::StateFirst).await;
+    let slow = voice_server::FaultKind::Delay(Duration::from_millis(300));
+    gateway.server.inject(voice_server::Fault::all(slow));
+    let first = tokio::spawn({
+        let manager = gateway.manager().clone();
+        async move { manager.join(GUILD, CHANNEL).await }
+    });
+    within(gateway.server.wait_for(|stats| stats.connections == 1)).await.expect("the server runs");
+    let second = within(async { gateway.manager().join(GUILD, CHANNEL).await }).await;
+    assert!(matches!(within(first).await.expect("no panic"), Err(JoinError::Superseded)));
+    let (client, _events) = second.expect("the second join stands");
+    within(client.play(Counted::new(5)).finished()).await;
+    assert!(!client.is_ended());
+    assert_eq!(gateway.channels_wished(), [Some(CHANNEL), None, Some(CHANNEL)]);
+}
+
+#[tokio::test]
+async fn no_timeout_is_a_timeout_too() {
+    let gateway = Gateway::start(Answer::StateFirst).await;
+    let join = gateway.manager().join(GUILD, CHANNEL).timeout(Duration::MAX);
+    within(async { join.await }).await.expect("a call");
+}

@@ -76,12 +76,10 @@ async fn play_to_others(
 }
 
 fn summarize(stats: &CallStats, mut heard: Heard, lost: u64, played: Played, json: bool) -> Result<(), Error> {
-    if let Some(reason) = heard.ended.take() {
-        return Err(Error::Ended { reason });
-    }
+    let ended = heard.ended.take();
     let summary = Summary { played: Some(played), ..Summary::new("play", stats, heard, lost) };
     summary.print(json);
-    Ok(())
+    ended.map_or(Ok(()), |reason| Err(Error::Ended { reason }))
 }
 
 /// What is played.

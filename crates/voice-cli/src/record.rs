@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use discord_voice::{CallStats, EndReason, Playback};
+use discord_voice::{Advice, CallStats, EndReason, Playback};
 
 use crate::{
     args::RecordArgs,
@@ -39,7 +39,9 @@ pub(crate) async fn run(args: RecordArgs) -> Result<(), Error> {
     Summary::new("record", &stats, heard, lost).print(json);
     match ended {
         // Taken out of the channel: a usual end of a recording.
-        None | Some(EndReason::Left | EndReason::Disconnected) => Ok(()),
+        None | Some(EndReason::Left | EndReason::Disconnected | EndReason::Session { advice: Advice::Wait, .. }) => {
+            Ok(())
+        }
         Some(reason) => Err(Error::Ended { reason }),
     }
 }

@@ -45,6 +45,7 @@ pub(crate) struct JoinSteps {
     identified: Option<f64>,
     discovered: Option<f64>,
     established: Option<f64>,
+    confirmed: Option<f64>,
 }
 
 /// What became of a file.
@@ -79,7 +80,7 @@ impl Summary {
             packets_heard: heard.packets,
             packets_lost: lost,
             mode: stats.mode.map(|mode| mode.to_string()),
-            join_ms: stats.join.established.map(millis),
+            join_ms: stats.join.confirmed.map(millis),
             join_steps_ms: JoinSteps::from(stats.join),
             cpu_ms: process::cpu_time().map(millis),
             played: None,
@@ -138,6 +139,7 @@ impl From<JoinTimes> for JoinSteps {
             identified: times.identified.map(millis),
             discovered: times.discovered.map(millis),
             established: times.established.map(millis),
+            confirmed: times.confirmed.map(millis),
         }
     }
 }

@@ -112,6 +112,7 @@ impl Call {
         loop {
             match self.events.next().await? {
                 Event::Interrupted(_) => return Some("connection lost, resuming; audio goes on"),
+                Event::Released(_) => return Some("the voice server let go, waiting for another"),
                 Event::Resumed => return Some("resumed"),
                 Event::Moved(_) => return Some("moved to another channel"),
                 Event::Ended(_) => return None,
@@ -131,7 +132,10 @@ impl Call {
 
 /// Starts the media threads.
 pub(crate) fn driver(connector: Connector) -> Result<Driver, Error> {
-    Driver::with_connector(Config::default(), connector).map_err(|source| Error::Driver { source })
+    let mut config = Config::default();
+    // There is no main gateway that could name another server.
+    config.follow_timeout = Duration::ZERO;
+    Driver::with_connector(config, connector).map_err(|source| Error::Driver { source })
 }
 
 /// What opens connections to voice servers.

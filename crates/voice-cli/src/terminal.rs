@@ -27,6 +27,7 @@ pub(crate) fn say_joined(who: &str, times: &JoinTimes, mode: &str) {
         ("identified", times.identified),
         ("discovered", times.discovered),
         ("established", times.established),
+        ("confirmed", times.confirmed),
     ];
     let steps: Vec<String> =
         steps.iter().filter_map(|(name, at)| at.map(|at| format!("{name} {}", Millis(at)))).collect();

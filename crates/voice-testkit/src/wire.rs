@@ -212,7 +212,9 @@ impl World {
         let client = self.clients.get_mut(&user).expect("it was told something");
         match &event {
             Event::Connected | Event::Resumed => (client.is_established, client.settle_by) = (true, None),
-            Event::Interrupted(_) => (client.is_established, client.settle_by) = (false, Some(now + patience)),
+            Event::Interrupted(_) | Event::Released(_) => {
+                (client.is_established, client.settle_by) = (false, Some(now + patience))
+            }
             Event::Ended(reason) => {
                 assert!(client.media.is_none(), "seed {}: the media of {user} outlives its call", self.seed);
                 assert_eq!(client.connection, None, "seed {}: the socket of {user} outlives its call", self.seed);

@@ -26,8 +26,8 @@ fn lost_requests_are_repeated_once_a_second() {
         world.fault(Fault::user(ALICE, FaultKind::IgnoreDiscovery { count: lost }));
         world.join(ALICE);
         let late = Duration::from_secs(u64::from(lost));
-        // Open and Ready; the request; Select Protocol and the session description.
-        assert_eq!(world.elapsed(), late + LATENCY * 8, "{lost} requests lost");
+        // Open and Ready; the request; Select Protocol and the session description; the SSRC and its confirmation.
+        assert_eq!(world.elapsed(), late + LATENCY * 10, "{lost} requests lost");
         assert_eq!(world.server_stats().discoveries, 1);
     }
 }
@@ -68,5 +68,5 @@ fn forged_answers_are_waited_past() {
     let mut world = world(4);
     world.fault(Fault::user(ALICE, FaultKind::ForgeDiscovery { count: 1 }));
     world.join(ALICE);
-    assert_eq!(world.elapsed(), LATENCY * 8);
+    assert_eq!(world.elapsed(), LATENCY * 10);
 }

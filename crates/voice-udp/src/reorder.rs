@@ -81,9 +81,7 @@ impl Reorder {
         if age < REPLAY_WINDOW && self.seen & (1 << age) != 0 {
             return (number, Insert::Duplicate);
         }
-        if age > MAX_MISORDER {
-            return self.suspicious(sequence, number);
-        }
+        // However far behind, it may be a replay: only a long run of them without anything newer is a jump back.
         if age >= REPLAY_WINDOW || self.next.is_some_and(|next| number < next) {
             self.late_in_a_row += 1;
             if self.late_in_a_row >= MAX_LATE {
@@ -158,8 +156,6 @@ pub(crate) const MAX_WAIT: Duration = Duration::from_millis(60);
 pub(crate) const MAX_HELD: usize = 64;
 /// Numbers that a stream may run ahead (RFC 3550, appendix A.1, MAX_DROPOUT).
 pub(crate) const MAX_JUMP: u64 = 3_000;
-/// Numbers that a packet may be behind (RFC 3550, appendix A.1, MAX_MISORDER).
-const MAX_MISORDER: u64 = 100;
 /// Late packets in a row after which the sender's numbers are believed to have jumped back.
 const MAX_LATE: u32 = 25;
 /// Numbers below the highest for which it is known whether they were seen.
@@ -252,6 +248,20 @@ mod tests {
         assert_eq!(stream.arrive(30_001), Insert::Resynchronised);
         assert_eq!(stream.arrive(30_002), Insert::Accepted { reordered: false });
         assert_eq!(stream.released(), [Ok(30_001), Ok(30_002)]);
+    }
+
+    #[test]
+    fn old_packets_that_are_replayed_are_dropped() {
+        let mut stream = Stream::new();
+        for sequence in 0..500 {
+            stream.arrive(sequence);
+            stream.released();
+        }
+        for replayed in [10, 11, 12, 13] {
+            assert_eq!(stream.arrive(replayed), Insert::Late);
+        }
+        assert_eq!(stream.arrive(500), Insert::Accepted { reordered: false });
+        assert_eq!(stream.released(), [Ok(500)]);
     }
 
     #[test]

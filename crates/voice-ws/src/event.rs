@@ -83,6 +83,8 @@ pub enum SessionEvent {
     Established(SessionDescription),
     /// The socket was lost. Media goes on; the session tries to resume.
     Interrupted(Cause),
+    /// The server has taken everything that was sent before [`Session::confirm`](crate::Session::confirm).
+    Confirmed,
     /// The session goes on where the lost socket left it.
     Resumed,
     /// A message that the session does not act on itself.
@@ -113,6 +115,7 @@ impl fmt::Debug for SessionEvent {
                     .field("payload", &format_args!("[{len} bytes]"))
                     .finish()
             }
+            Self::Confirmed => f.write_str("Confirmed"),
             Self::Ended(ended) => f.debug_tuple("Ended").field(ended).finish(),
         }
     }
@@ -187,6 +190,8 @@ pub enum Waiting {
     SessionDescription,
     /// Resumed (opcode 9).
     Resumed,
+    /// The acknowledgement that [`Session::confirm`](crate::Session::confirm) asked for.
+    Confirmation,
 }
 
 impl fmt::Display for Waiting {
@@ -198,6 +203,7 @@ impl fmt::Display for Waiting {
             Self::SelectProtocol => "Select Protocol",
             Self::SessionDescription => "Session Description",
             Self::Resumed => "Resumed",
+            Self::Confirmation => "confirmation of what was sent",
         })
     }
 }

@@ -75,6 +75,8 @@ pub struct Session {
     stable_at: Option<Instant>,
     selected_mode: Option<String>,
     speaking: Speaking,
+    /// The heartbeat whose acknowledgement confirms what was sent before it, and when it must have come.
+    confirming: Option<(u64, Instant)>,
     /// Messages for the time after Resumed, and their length together.
     held: VecDeque<Output>,
     held_len: usize,
@@ -163,6 +165,7 @@ impl Session {
             stable_at: None,
             selected_mode: None,
             speaking: Speaking::default(),
+            confirming: None,
             held: VecDeque::new(),
             held_len: 0,
             trouble,
@@ -247,6 +250,19 @@ impl Session {
         self.queue(Output::Binary(bytes), len)
     }
 
+    /// Asks the server to acknowledge what it was sent so far: [`SessionEvent::Confirmed`] says that it has taken
+    /// it. It goes out as a heartbeat beside the schedule, and again after a resume.
+    ///
+    /// Media travels another way than messages and may overtake them: a server that has not read yet which SSRC is
+    /// ours may refuse its packets.
+    pub fn confirm(&mut self, now: Instant) {
+        let nonce = self.extra_nonce(now);
+        self.confirming = Some((nonce, later(now, self.config.message_timeout)));
+        if self.state == State::Established {
+            self.send_heartbeat(nonce);
+        }
+    }
+
     /// Ends the session. [`CloseCode::NORMAL`] ends it on the server too.
     pub fn close(&mut self, code: CloseCode) {
         if self.state != State::Ended {
@@ -302,7 +318,7 @@ impl Session {
             State::Discovering { deadline } => Some((deadline, Waiting::SelectProtocol)),
             State::Selecting { deadline } => Some((deadline, Waiting::SessionDescription)),
             State::Resuming { deadline } => Some((deadline, Waiting::Resumed)),
-            State::Established => None,
+            State::Established => self.confirming.map(|(_, deadline)| (deadline, Waiting::Confirmation)),
         };
         // Hello first: without it nothing else can have come.
         let overdue = [self.hello_by.map(|at| (at, Waiting::Hello)), overdue].into_iter().flatten();
@@ -363,7 +379,10 @@ impl Session {
             | State::Discovering { deadline }
             | State::Selecting { deadline }
             | State::Resuming { deadline } => Some(deadline),
-            State::Established => self.speaking.deadline(),
+            State::Established => {
+                let confirmation = self.confirming.map(|(_, deadline)| deadline);
+                self.speaking.deadline().into_iter().chain(confirmation).min()
+            }
         };
         let heartbeat = self.heartbeat.as_ref().map(Heartbeat::deadline);
         [state, self.hello_by, self.stable_at, heartbeat].into_iter().flatten().min()

@@ -221,7 +221,7 @@ impl VoiceClient {
         self.stats()
     }
 
-    /// Whether frames can flow now.
+    /// Whether the call is over.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.0.state.borrow().ended.is_some()

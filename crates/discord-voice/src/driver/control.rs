@@ -83,8 +83,7 @@ pub(crate) fn start(
         events: event_sender,
         state,
         shared: Arc::clone(&shared),
-        key,
-        shard,
+        shard: OwnCall { key, shard },
         generation: 0,
         answered_silence: 0,
         _shards: shards,
@@ -102,8 +101,7 @@ struct Control {
     events: EventSender,
     state: watch::Sender<ControlState>,
     shared: Arc<CallShared>,
-    key: usize,
-    shard: ShardHandle,
+    shard: OwnCall,
     /// Requests for audio so far.
     generation: u64,
     answered_silence: u64,
@@ -270,7 +268,7 @@ impl Control {
     /// Not `&self`: a socket is not `Sync`, and the task has to be `Send`.
     #[expect(clippy::needless_pass_by_ref_mut, reason = "a shared reference would not be Send")]
     async fn command_shard(&mut self, command: ShardCommand) {
-        self.shard.send(self.key, command).await;
+        self.shard.shard.send(self.shard.key, command).await;
     }
 
     /// Makes the figures readable.
@@ -282,6 +280,18 @@ impl Control {
             state.times = *self.call.times();
             false
         });
+    }
+}
+
+/// A call's place on its media thread, which is given up with the control task in whatever way that ends.
+struct OwnCall {
+    key: usize,
+    shard: ShardHandle,
+}
+
+impl Drop for OwnCall {
+    fn drop(&mut self) {
+        self.shard.remove(self.key);
     }
 }
 

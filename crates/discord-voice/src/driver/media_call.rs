@@ -27,12 +27,16 @@ pub(super) struct MediaCall {
     link: Option<Link>,
     playing: Option<Playing>,
     paused: bool,
-    /// How many times control asked for audio; tells an end of speech from an older one.
+    /// How many times control announced audio; tells an end of speech from an older one.
     generation: u64,
+    /// Control announced audio and was not told yet that it is over.
+    announced: bool,
     talkspurt: Talkspurt,
     sinks: Vec<ReceiveSink>,
     /// The round of the last tick, or of the moment when the link was made.
     last_round: u64,
+    /// There was a tick over this link.
+    ticked: bool,
     pub(super) scheduled: bool,
     published_at: Option<Instant>,
 }
@@ -68,9 +72,11 @@ impl MediaCall {
             playing: None,
             paused: false,
             generation: 0,
+            announced: false,
             talkspurt: Talkspurt::default(),
             sinks: Vec::new(),
             last_round: 0,
+            ticked: false,
             scheduled: false,
             published_at: None,
         }
@@ -88,7 +94,7 @@ impl MediaCall {
         self.stop(now, poller);
         poller.add(&mut socket, key)?;
         self.link = Some(Link { socket, sender, receiver, keepalive: Keepalive::new(now), errors: 0, unheard: 0 });
-        self.last_round = round;
+        (self.last_round, self.ticked) = (round, false);
         Ok(())
     }
 
@@ -98,6 +104,8 @@ impl MediaCall {
         if let Some(mut link) = self.link.take() {
             let _ = poller.remove(&mut link.socket);
         }
+        // A talk spurt ends with its link: another server has not heard its beginning.
+        self.talkspurt = Talkspurt::default();
     }
 
     pub(super) fn handle_command(&mut self, now: Instant, command: MediaCommand) {
@@ -116,7 +124,7 @@ impl MediaCall {
         if let Some(replaced) = self.playing.replace(playing) {
             replaced.end(PlaybackEnd::Replaced);
         }
-        self.generation = generation;
+        (self.generation, self.announced) = (generation, true);
         self.paused = false;
     }
 
@@ -130,13 +138,10 @@ impl MediaCall {
 
     /// Goes on with that playback.
     pub(super) fn resume(&mut self, playback: &Arc<PlaybackShared>, generation: u64) {
-        self.generation = generation;
+        (self.generation, self.announced) = (generation, true);
         if let Some(playing) = self.playing.as_ref().filter(|playing| playing.is(playback)) {
             playing.set_status(PlaybackStatus::Waiting);
             self.paused = false;
-        } else if !self.wants_ticks() {
-            // Announced in vain: nothing will fall silent by itself.
-            self.fell_silent();
         }
     }
 
@@ -156,17 +161,28 @@ impl MediaCall {
 
     /// Whether the call has something to send 50 times a second.
     pub(super) const fn wants_ticks(&self) -> bool {
-        self.link.is_some() && ((self.playing.is_some() && !self.paused) || self.talkspurt.is_ending())
+        self.link.is_some() && self.has_audio()
     }
 
-    /// Whether the call is to be told to control as silent now.
-    pub(super) fn fell_silent(&self) {
-        self.shared.fell_silent(self.generation);
+    /// Tells control, once, that what it announced is over. Without a link audio only waits.
+    pub(super) fn report_silence(&mut self) {
+        if self.announced && !self.has_audio() {
+            self.announced = false;
+            self.shared.fell_silent(self.generation);
+        }
+    }
+
+    const fn has_audio(&self) -> bool {
+        (self.playing.is_some() && !self.paused) || self.talkspurt.is_ending()
     }
 
     /// 20 ms have passed: sends a frame of the source, or of silence.
     pub(super) fn tick(&mut self, now: Instant, round: u64, buffers: &mut Buffers) {
         let Some(link) = &mut self.link else { return };
+        // Moved to a later slot of a round that it had its turn in already.
+        if std::mem::replace(&mut self.ticked, true) && round == self.last_round {
+            return;
+        }
         let missed = round.saturating_sub(self.last_round + 1);
         link.sender.skip(u32::try_from(missed).unwrap_or(u32::MAX));
         self.last_round = round;
@@ -204,6 +220,12 @@ impl MediaCall {
 
     /// Reads what arrived. Returns whether there may be more.
     pub(super) fn receive(&mut self, now: Instant, buffers: &mut Buffers) -> bool {
+        let more = self.receive_batch(now, buffers);
+        self.publish(now, false);
+        more
+    }
+
+    fn receive_batch(&mut self, now: Instant, buffers: &mut Buffers) -> bool {
         for _ in 0..MAX_BATCH {
             let Some(link) = &mut self.link else { return false };
             match link.socket.receive(&mut buffers.datagram[..]) {
@@ -274,14 +296,15 @@ impl MediaCall {
             && (due || final_one)
         {
             self.published_at = Some(now);
-            self.shared.publish(MediaStats {
+            let news = MediaStats {
                 sent: *link.sender.stats(),
                 received: *link.receiver.stats(),
                 round_trip: link.keepalive.round_trip(),
                 blocked: link.socket.blocked(),
                 socket_errors: link.errors,
                 unheard: link.unheard,
-            });
+            };
+            self.shared.publish(news, final_one);
         }
     }
 

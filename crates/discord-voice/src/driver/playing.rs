@@ -17,7 +17,8 @@ use voice_udp::SealError;
 
 /// The media thread's side of a playback.
 pub(crate) struct Playing {
-    source: Box<dyn FrameSource>,
+    /// There until it is dropped.
+    source: Option<Box<dyn FrameSource>>,
     shared: Arc<PlaybackShared>,
 }
 
@@ -94,12 +95,12 @@ pub enum PlaybackStatus {
 
 impl Playing {
     pub(crate) fn new(source: Box<dyn FrameSource>, shared: Arc<PlaybackShared>) -> Self {
-        Self { source, shared }
+        Self { source: Some(source), shared }
     }
 
     /// Asks the source for its next frame; a panic becomes an end.
     pub(crate) fn next_frame(&mut self, out: &mut FrameBuf) -> Result<bool, PlaybackEnd> {
-        let source = &mut self.source;
+        let Some(source) = &mut self.source else { return Err(PlaybackEnd::Finished) };
         match catch_unwind(AssertUnwindSafe(|| source.next_frame(out))) {
             Ok(NextFrame::Ready) => {
                 self.shared.frames.fetch_add(1, Ordering::Relaxed);
@@ -111,7 +112,11 @@ impl Playing {
             }
             Ok(NextFrame::End) => Err(PlaybackEnd::Finished),
             Ok(NextFrame::Failed(error)) => Err(PlaybackEnd::Failed(error)),
-            Err(_) => Err(PlaybackEnd::Panicked),
+            Err(payload) => {
+                // What was thrown may throw again when it is dropped.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+                Err(PlaybackEnd::Panicked)
+            }
         }
     }
 
@@ -133,6 +138,8 @@ impl Drop for Playing {
     fn drop(&mut self) {
         // Whatever way the media thread lets go of it, its owner hears of an end.
         self.shared.end(PlaybackEnd::CallEnded);
+        let source = self.source.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(source)));
     }
 }
 

@@ -107,6 +107,22 @@ impl ShardHandle {
     }
 }
 
+impl ShardHandle {
+    /// Takes a call out of the thread, without waiting. A queue that is full for long means that the thread is gone.
+    pub(crate) fn remove(&self, key: usize) {
+        let mut message = Some((key, ShardCommand::Remove));
+        for _ in 0..MAX_TRIES {
+            match self.commands.try_send(message) {
+                Ok(()) | Err(TrySendError::Disconnected(_)) => break,
+                Err(TrySendError::Full(unsent)) => message = unsent,
+            }
+            let _ = self.waker.wake();
+            std::thread::yield_now();
+        }
+        let _ = self.waker.wake();
+    }
+}
+
 struct Shard {
     poller: Poller,
     commands: CommandReceiver<Option<(usize, ShardCommand)>>,
@@ -246,12 +262,14 @@ impl Shard {
             (true, false) => {
                 call.scheduled = false;
                 self.pacer.remove(key);
-                call.fell_silent();
             }
             _ => {}
         }
+        call.report_silence();
     }
 }
 
+/// Attempts to hand over a removal.
+const MAX_TRIES: usize = 10_000;
 /// Commands that may wait for a media thread.
 const MAX_COMMANDS: usize = 4_096;

@@ -39,10 +39,13 @@ pub(crate) struct CallShared {
 }
 
 impl CallShared {
-    /// Called by the media thread, about once a second: never waits for a reader.
-    pub(super) fn publish(&self, news: MediaStats) {
+    /// Called by the media thread, about once a second. It waits for a reader, who only copies, if these are the
+    /// last figures, and otherwise tries again with the next.
+    pub(super) fn publish(&self, news: MediaStats, final_one: bool) {
         if let Ok(mut stats) = self.stats.try_lock() {
             *stats = news;
+        } else if final_one {
+            *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = news;
         }
     }
 

@@ -28,7 +28,9 @@ impl Keepalive {
         if now < self.next_at {
             return None;
         }
-        self.next_at = now + INTERVAL;
+        // Until the first answer it is not known that the server has heard of this address at all.
+        let unheard = self.answered == 0 && self.count < EAGER_PINGS;
+        self.next_at = now + if unheard { EAGER_INTERVAL } else { INTERVAL };
         self.count = self.count.wrapping_add(1);
         self.sent_at = Some(now);
         Some(Ping(self.count.to_be_bytes()))
@@ -64,6 +66,9 @@ impl Keepalive {
 }
 
 const INTERVAL: Duration = Duration::from_secs(5);
+/// Between pings that nobody has answered yet, as long as there are few.
+const EAGER_INTERVAL: Duration = Duration::from_secs(1);
+const EAGER_PINGS: u32 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -71,19 +76,39 @@ mod tests {
 
     #[test]
     fn pings_every_five_seconds_and_only_the_last_answer_counts() {
-        #[expect(clippy::disallowed_methods, reason = "an instant can only come from the clock")]
-        let start = Instant::now();
+        let start = start();
         let mut keepalive = Keepalive::new(start);
         let first = keepalive.poll(start).expect("due at once");
-        assert_eq!(keepalive.poll(start + Duration::from_millis(4_999)), None);
-        let second = keepalive.poll(start + INTERVAL).expect("due");
-        assert_ne!(first, second);
-        let later = start + INTERVAL + Duration::from_millis(40);
-        keepalive.handle_pong(later, first);
-        assert_eq!(keepalive.round_trip(), None);
+        keepalive.handle_pong(start, first);
+        let soon = start + EAGER_INTERVAL;
+        let second = keepalive.poll(soon).expect("due");
+        assert_eq!(keepalive.poll(soon + Duration::from_millis(4_999)), None);
+        let third = keepalive.poll(soon + INTERVAL).expect("due");
+        assert_ne!(second, third);
+        let later = soon + INTERVAL + Duration::from_millis(40);
         keepalive.handle_pong(later, second);
-        keepalive.handle_pong(later + INTERVAL, second);
+        assert_eq!(keepalive.round_trip(), Some(Duration::ZERO));
+        keepalive.handle_pong(later, third);
+        keepalive.handle_pong(later + INTERVAL, third);
         assert_eq!(keepalive.round_trip(), Some(Duration::from_millis(40)));
-        assert_eq!(keepalive.answered(), 1);
+        assert_eq!(keepalive.answered(), 2);
+    }
+
+    #[test]
+    fn a_lost_first_ping_is_repeated_soon_and_a_server_without_answers_is_not_flooded() {
+        let start = start();
+        let mut keepalive = Keepalive::new(start);
+        let mut sent = Vec::new();
+        for second in 0..20 {
+            if keepalive.poll(start + Duration::from_secs(second)).is_some() {
+                sent.push(second);
+            }
+        }
+        assert_eq!(sent, [0, 1, 2, 3, 4, 9, 14, 19]);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an instant can only come from the clock")]
+    fn start() -> Instant {
+        Instant::now()
     }
 }

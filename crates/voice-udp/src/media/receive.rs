@@ -183,7 +183,7 @@ impl Receiver {
         self.make_room(ssrc.get());
         let stream = self.streams.entry(ssrc.get()).or_insert_with(|| Stream::new(now));
         if stream.user.is_some_and(|before| before != user) {
-            Self::discard_all(&mut stream.reorder, &mut self.pool);
+            self.stats.dropped += Self::discard_all(&mut stream.reorder, &mut self.pool);
             stream.reorder = Reorder::default();
         }
         stream.user = Some(user);
@@ -287,21 +287,18 @@ impl Receiver {
         let expired = |stream: &Stream| stream.expires_at.is_some_and(|at| now >= at);
         let gone: Vec<u32> = self.streams.iter().filter(|(_, stream)| expired(stream)).map(|(ssrc, _)| *ssrc).collect();
         gone.into_iter().for_each(|ssrc| self.drop_stream(ssrc));
-        let waiting: Vec<(u32, Option<Instant>)> = self
-            .streams
-            .iter()
-            .filter_map(|(ssrc, stream)| {
-                let release = stream.user.and_then(|_| stream.reorder.deadline());
-                (release.is_some() || stream.expires_at.is_some())
-                    .then(|| (*ssrc, [release, stream.expires_at].into_iter().flatten().min()))
-            })
-            .collect();
-        for (ssrc, deadline) in waiting {
-            if deadline.is_some_and(|at| now >= at) {
+        let due = |(ssrc, stream): (&u32, &Stream)| {
+            let release = stream.user.and_then(|_| stream.reorder.deadline());
+            (release.is_some() || stream.expires_at.is_some()).then_some((*ssrc, release, stream.expires_at))
+        };
+        let waiting: Vec<_> = self.streams.iter().filter_map(due).collect();
+        for (ssrc, release, expires_at) in waiting {
+            if release.is_some_and(|at| now >= at) {
                 self.queue(ssrc);
             } else {
-                self.wake_by(deadline);
+                self.wake_by(release);
             }
+            self.wake_by(expires_at);
         }
     }
 

@@ -74,6 +74,14 @@ impl Session {
         self.outputs.push_back(Output::Text(ClientMessage::Heartbeat(beat).encode()));
     }
 
+    /// The nonce of a heartbeat beside the schedule.
+    pub(super) fn extra_nonce(&mut self, now: Instant) -> u64 {
+        match &mut self.heartbeat {
+            Some(heartbeat) => heartbeat.beat(now),
+            None => self.history.next_nonce(),
+        }
+    }
+
     pub(super) fn flush_speaking(&mut self, now: Instant) {
         if self.state == State::Established
             && let Some(message) = self.speaking.poll(now)
@@ -95,12 +103,14 @@ impl Session {
                 {
                     self.stats.heartbeats_acknowledged += 1;
                 }
+                // Nonces ascend: the answer to a later heartbeat is as good.
+                if self.confirming.is_some_and(|(nonce, _)| (nonce..=self.history().last_nonce).contains(&ack.nonce)) {
+                    self.confirming = None;
+                    self.event(SessionEvent::Confirmed);
+                }
             }
             ServerMessage::Heartbeat => {
-                let nonce = match &mut self.heartbeat {
-                    Some(heartbeat) => heartbeat.beat(now),
-                    None => self.history.next_nonce(),
-                };
+                let nonce = self.extra_nonce(now);
                 self.send_heartbeat(nonce);
             }
             ServerMessage::Ready(ready) => self.handle_ready(now, ready),
@@ -148,6 +158,7 @@ impl Session {
         self.run(now);
         self.established = true;
         self.trouble.backoff.reset();
+        self.confirming = None;
         self.event(SessionEvent::Established(description));
         self.flush_speaking(now);
     }
@@ -161,6 +172,10 @@ impl Session {
         self.event(SessionEvent::Resumed);
         self.speaking.repeat();
         self.flush_speaking(now);
+        if self.confirming.take().is_some() {
+            // What was to be confirmed was sent, if at all, on a socket that is gone.
+            self.confirm(now);
+        }
         self.held_len = 0;
         self.outputs.append(&mut self.held);
     }

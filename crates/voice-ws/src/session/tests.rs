@@ -157,6 +157,7 @@ fn describe(event: &SessionEvent) -> String {
         SessionEvent::Established(description) => format!("established {}", description.mode),
         SessionEvent::Interrupted(cause) => format!("interrupted {cause:?}"),
         SessionEvent::Resumed => "resumed".to_owned(),
+        SessionEvent::Confirmed => "confirmed".to_owned(),
         SessionEvent::Message(ServerMessage::Unknown(message)) => format!("unknown {}", message.opcode.code()),
         SessionEvent::Message(message) => format!("message {}", message.opcode().code()),
         SessionEvent::Binary { opcode, payload } => format!("binary {} {payload:?}", opcode.code()),
@@ -747,6 +748,47 @@ fn speaking_is_repeated_after_resumed_and_limited_in_rate() {
     rig.take();
     rig.text(RESUMED);
     assert_eq!(rig.take(), ["resumed".to_owned(), speaking(0)]);
+}
+
+#[test]
+fn what_was_sent_is_confirmed_once_even_over_a_lost_socket() {
+    let mut rig = Rig::established();
+    rig.speak(SpeakingFlags::NONE).unwrap();
+    rig.session.confirm(rig.now);
+    rig.drain();
+    let sent = rig.take();
+    assert!(sent[0].starts_with(r#"{"op":5,"#) && sent[1].starts_with(r#"{"op":3,"#), "in this order: {sent:?}");
+    // The acknowledgement is lost with the socket.
+    rig.input(Input::Disconnected(None));
+    rig.input(Input::Connected);
+    rig.text(HELLO);
+    rig.take();
+    rig.text(RESUMED);
+    let sent = rig.take();
+    assert_eq!(sent[0], "resumed");
+    assert!(sent[1].starts_with(r#"{"op":5,"#) && sent[2].starts_with(r#"{"op":3,"#), "in this order: {sent:?}");
+    rig.text(&format!(r#"{{"op":6,"d":{{"t":{}}}}}"#, nonce(&sent[2])));
+    assert_eq!(rig.take(), ["confirmed"]);
+    rig.text(&format!(r#"{{"op":6,"d":{{"t":{}}}}}"#, nonce(&sent[2])));
+    assert_eq!(rig.take(), [""; 0]);
+}
+
+#[test]
+fn a_server_that_confirms_nothing_in_time_is_left_and_asked_again() {
+    let mut rig = Rig::established();
+    rig.session.confirm(rig.now);
+    rig.drain();
+    rig.take();
+    rig.now += Duration::from_secs(5);
+    rig.input(Input::Timeout);
+    let interrupted = format!("interrupted {:?}", Cause::TimedOut(Waiting::Confirmation));
+    assert!(rig.take().contains(&interrupted));
+    rig.input(Input::Connected);
+    rig.text(HELLO);
+    rig.take();
+    rig.text(RESUMED);
+    let sent = rig.take();
+    assert!(sent.iter().any(|text| text.starts_with(r#"{"op":3,"#)), "{sent:?}");
 }
 
 #[test]
