@@ -250,7 +250,7 @@ impl Session {
         self.queue(Output::Binary(bytes), len)
     }
 
-    /// Asks the server to acknowledge what it was sent so far: [`SessionEvent::Confirmed`] says that it has taken
+    /// Asks the server to acknowledge what it was sent so far: [`SessionEvent::Confirmed`](crate::SessionEvent::Confirmed) says that it has taken
     /// it. It goes out as a heartbeat beside the schedule, and again after a resume.
     ///
     /// Media travels another way than messages and may overtake them: a server that has not read yet which SSRC is
