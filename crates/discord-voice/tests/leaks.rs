@@ -16,6 +16,13 @@ struct Usage {
     tasks: usize,
 }
 
+impl Usage {
+    /// Less is fine: something of the calls before may still have been going away when it was counted.
+    fn is_within(self, before: Self) -> bool {
+        self.threads <= before.threads && self.descriptors <= before.descriptors && self.tasks <= before.tasks
+    }
+}
+
 fn usage() -> Usage {
     let count = |path| std::fs::read_dir(path).expect("procfs").count();
     Usage {
@@ -52,7 +59,7 @@ async fn two_hundred_calls_in_a_row_leave_nothing_and_fifty_at_once_work() {
         one_call(number % 10 == 0).await;
     }
     within(server.wait_for(|stats| stats.connections == 0 && stats.sessions == 0)).await.expect("the server runs");
-    common::until("everything is given back", || usage() == before).await;
+    common::until("everything is given back", || usage().is_within(before)).await;
     let grown = resident_kib().saturating_sub(memory);
     assert!(grown < 4 * 1_024, "200 calls left {grown} KiB behind");
 
@@ -76,5 +83,5 @@ async fn two_hundred_calls_in_a_row_leave_nothing_and_fifty_at_once_work() {
     }
     drop((calls, heard));
     within(server.wait_for(|stats| stats.connections == 0)).await.expect("the server runs");
-    common::until("everything is given back", || usage() == before).await;
+    common::until("everything is given back", || usage().is_within(before)).await;
 }

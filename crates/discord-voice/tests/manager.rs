@@ -38,7 +38,8 @@ impl VoiceGateway for Handle {
         self.0.wishes.lock().expect("no panic").push(update);
         let gateway = Arc::clone(&self.0);
         // As in life, the answer comes later, through the event loop.
-        tokio::spawn(async move { gateway.answer(update) });
+        let answer = *gateway.answer.lock().expect("no panic");
+        tokio::spawn(async move { gateway.answer(update, answer) });
         Ok(())
     }
 }
@@ -60,8 +61,7 @@ impl Gateway {
         self.manager.get().expect("set at the start")
     }
 
-    fn answer(&self, update: UpdateVoiceState) {
-        let answer = *self.answer.lock().expect("no panic");
+    fn answer(&self, update: UpdateVoiceState, answer: Answer) {
         let manager = self.manager();
         let Some(channel) = update.channel_id else {
             return manager.handle_event(state(None, "any"));

@@ -20,8 +20,8 @@ use super::{Events, Playback};
 use crate::{
     Config, EndReason, JoinTimes,
     driver::{
-        CallParts, CallShared, ControlCommand, ControlState, MediaStats, OnEnd, PlaybackEnd, PlaybackShared, Playing,
-        Receive, Shards, ring, start,
+        CallParts, CallShared, ControlCommand, ControlState, Listeners, MediaStats, OnEnd, PlaybackEnd, PlaybackShared,
+        Playing, Receive, Shards, ring, start,
     },
 };
 
@@ -89,7 +89,7 @@ impl Connect {
     async fn run(self) -> Result<(VoiceClient, Events), ConnectError> {
         let Driver { config, connector, shards } = self.driver;
         let leave_timeout = config.leave_timeout;
-        let CallParts { commands, events, mut state, shared } =
+        let CallParts { commands, events, mut state, shared, listeners } =
             start(config, connector, shards, self.info, self.on_end);
         let settled = state.wait_for(|state| state.connected || state.ended.is_some());
         let settled = match tokio::time::timeout(self.timeout, settled).await {
@@ -99,7 +99,7 @@ impl Connect {
         if let Some(reason) = settled.ended {
             return Err(ConnectError::Ended { reason, cause: settled.transport_error });
         }
-        let inner = Inner { commands, state, shared, leave_timeout, playing: Mutex::new(None) };
+        let inner = Inner { commands, state, shared, listeners, leave_timeout, playing: Mutex::new(None) };
         Ok((VoiceClient(Arc::new(inner)), events))
     }
 }
@@ -128,6 +128,7 @@ struct Inner {
     commands: mpsc::Sender<ControlCommand>,
     state: watch::Receiver<ControlState>,
     shared: Arc<CallShared>,
+    listeners: Listeners,
     leave_timeout: Duration,
     /// The newest playback.
     playing: Mutex<Option<Playback>>,
@@ -188,8 +189,7 @@ impl VoiceClient {
     #[must_use]
     pub fn receive(&self, capacity: NonZeroUsize) -> Receive {
         let (sink, receive) = ring(capacity.get());
-        // A full or closed queue drops the sink, which ends the stream.
-        let _ = self.0.commands.try_send(ControlCommand::Listen(sink));
+        self.0.listeners.add(sink);
         receive
     }
 

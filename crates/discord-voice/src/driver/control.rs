@@ -30,7 +30,6 @@ pub(crate) enum ControlCommand {
     Pause(Arc<PlaybackShared>),
     Resume(Arc<PlaybackShared>),
     StopPlaying(Arc<PlaybackShared>),
-    Listen(ReceiveSink),
     Update(Identity),
     Disconnected,
     Moved(voice_model::ChannelId),
@@ -57,6 +56,21 @@ pub(crate) struct CallParts {
     pub(crate) events: Events,
     pub(crate) state: watch::Receiver<ControlState>,
     pub(crate) shared: Arc<CallShared>,
+    pub(crate) listeners: Listeners,
+}
+
+/// The way of new listeners to the media thread. It does not pass through control: what is sent after the user asked
+/// to listen is heard.
+pub(crate) struct Listeners {
+    key: usize,
+    shard: ShardHandle,
+}
+
+impl Listeners {
+    /// Adds one. A thread too busy to take it drops it, which ends its stream.
+    pub(crate) fn add(&self, sink: ReceiveSink) {
+        self.shard.send_now(self.key, ShardCommand::Listen(sink));
+    }
 }
 
 /// Called once when the call has ended, to tell the main gateway.
@@ -75,6 +89,7 @@ pub(crate) fn start(
     let (state, state_receiver) = watch::channel(ControlState::default());
     let shared = Arc::new(CallShared::default());
     let (key, shard) = shards.assign();
+    let listeners = Listeners { key, shard: shard.clone() };
     let control = Control {
         call: CallSession::new(clock(), config, info, seed()),
         transport: Transport::new(connector),
@@ -89,7 +104,7 @@ pub(crate) fn start(
         _shards: shards,
     };
     tokio::spawn(control.run(on_end));
-    CallParts { commands, events, state: state_receiver, shared }
+    CallParts { commands, events, state: state_receiver, shared, listeners }
 }
 
 struct Control {
@@ -206,7 +221,6 @@ impl Control {
             }
             ControlCommand::Pause(playback) => self.command_shard(ShardCommand::Pause { playback }).await,
             ControlCommand::StopPlaying(playback) => self.command_shard(ShardCommand::StopPlaying { playback }).await,
-            ControlCommand::Listen(sink) => self.command_shard(ShardCommand::Listen(sink)).await,
             ControlCommand::Publish(done) => {
                 self.publish();
                 self.command_shard(ShardCommand::Publish(done)).await;

@@ -108,6 +108,13 @@ impl ShardHandle {
 }
 
 impl ShardHandle {
+    /// Hands a command to the thread at once, or drops it when the queue is full. What arrives after this is seen
+    /// with the command in force.
+    pub(crate) fn send_now(&self, key: usize, command: ShardCommand) {
+        let _ = self.commands.try_send(Some((key, command)));
+        let _ = self.waker.wake();
+    }
+
     /// Takes a call out of the thread, without waiting. A queue that is full for long means that the thread is gone.
     pub(crate) fn remove(&self, key: usize) {
         let mut message = Some((key, ShardCommand::Remove));
