@@ -66,6 +66,10 @@ impl Gateway {
         let Some(channel) = update.channel_id else {
             return manager.handle_event(state(None, "any"));
         };
+        if answer == Answer::Nothing {
+            // A new ticket would take an older one's place.
+            return;
+        }
         let ticket = self.server.issue(update.guild_id, channel, ALICE);
         let state = state(Some(channel), ticket.session_id.expose());
         let server = VoiceServerUpdate {
