@@ -13,6 +13,7 @@ use discord_voice::{
     EndReason, Event, JoinError, VoiceGateway, VoiceManager,
     model::{ChannelId, SessionId, UpdateVoiceState, VoiceServerUpdate, VoiceState},
 };
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use voice_server::Server;
 
 /// A main gateway that answers opcode 4 with tickets of a loopback server.
@@ -21,9 +22,10 @@ struct Gateway {
     manager: OnceLock<VoiceManager>,
     wishes: Mutex<Vec<UpdateVoiceState>>,
     answer: Mutex<Answer>,
+    queue: UnboundedSender<(UpdateVoiceState, Answer)>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Answer {
     StateFirst,
     ServerFirst,
@@ -36,21 +38,27 @@ struct Handle(Arc<Gateway>);
 impl VoiceGateway for Handle {
     fn update_voice_state(&self, update: UpdateVoiceState) -> Result<(), Box<dyn Error + Send + Sync>> {
         self.0.wishes.lock().expect("no panic").push(update);
-        let gateway = Arc::clone(&self.0);
-        // As in life, the answer comes later, through the event loop.
-        let answer = *gateway.answer.lock().expect("no panic");
-        tokio::spawn(async move { gateway.answer(update, answer) });
-        Ok(())
+        let answer = *self.0.answer.lock().expect("no panic");
+        // As in life, answers come later, and in the order of the wishes.
+        Ok(self.0.queue.send((update, answer))?)
     }
 }
 
 impl Gateway {
     async fn start(answer: Answer) -> Arc<Self> {
+        let (queue, mut wishes) = unbounded_channel();
         let gateway = Arc::new(Self {
             server: Arc::new(server().await),
             manager: OnceLock::new(),
             wishes: Mutex::default(),
             answer: Mutex::new(answer),
+            queue,
+        });
+        let answering = Arc::clone(&gateway);
+        tokio::spawn(async move {
+            while let Some((update, answer)) = wishes.recv().await {
+                answering.answer(update, answer);
+            }
         });
         let manager = VoiceManager::builder(ALICE, Handle(Arc::clone(&gateway))).build().expect("media threads");
         gateway.manager.set(manager).expect("set once");
