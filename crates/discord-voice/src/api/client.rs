@@ -236,11 +236,12 @@ impl VoiceClient {
         }
     }
 
-    /// Leaves and waits until the server has acknowledged it.
+    /// Leaves, and waits up to a second for the server to acknowledge it. What plays is cut off.
     ///
     /// # Errors
     ///
-    /// [`LeaveError::TimedOut`] when that took too long; the call is over nevertheless.
+    /// [`LeaveError::TimedOut`] when the call itself did not end within the configured time; it is given up
+    /// nevertheless.
     pub async fn leave(&self) -> Result<(), LeaveError> {
         let left = async {
             let _ = self.0.commands.send(ControlCommand::Leave).await;

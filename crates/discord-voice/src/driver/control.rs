@@ -233,7 +233,8 @@ impl Control {
         Ok(())
     }
 
-    /// Announces audio. It is on its way to the server before the media thread hears of the audio.
+    /// Announces audio. Unless the session is being resumed or has announced too often just now, it is on its way to
+    /// the server before the media thread hears of the audio.
     async fn speak(&mut self) -> Result<(), EndReason> {
         self.generation += 1;
         self.command(CallCommand::Speak(true));

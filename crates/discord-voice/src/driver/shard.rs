@@ -105,9 +105,7 @@ impl ShardHandle {
         }
         let _ = self.waker.wake();
     }
-}
 
-impl ShardHandle {
     /// Hands a command to the thread at once, or drops it when the queue is full. What arrives after this is seen
     /// with the command in force.
     pub(crate) fn send_now(&self, key: usize, command: ShardCommand) {

@@ -1,7 +1,6 @@
 //! A loopback voice server and clients for it.
 
-// Each test binary uses a part of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use std::{
     future::{Future, IntoFuture as _},
