@@ -139,7 +139,7 @@ impl World {
         self.client_mut(user).call = None;
         self.break_connection(user);
         let (now, config) = (self.clock.now(), Arc::clone(&self.config));
-        let settle_by = now + config.session.handshake_timeout;
+        let settle_by = now + config.session.handshake_timeout + config.session.message_timeout;
         let seed = std::array::from_fn(|_| self.rng.u8(..));
         let client = self.client_mut(user);
         (client.discovery, client.media, client.tick_at, client.ended) = (None, None, None, None);
@@ -159,7 +159,9 @@ impl World {
             return;
         }
         let info = self.issue(user);
-        let settle_by = self.clock.now() + self.config.session.handshake_timeout;
+        let session = &self.config.session;
+        // The confirmation of our SSRC has a time of its own, after the handshake.
+        let settle_by = self.clock.now() + session.handshake_timeout + session.message_timeout;
         let client = self.client_mut(user);
         (client.is_established, client.settle_by) = (false, Some(settle_by));
         self.feed(user, CallInput::Command(CallCommand::Update(info)));
