@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use voice_rtp::{
     Kind, Packet, RtpHeader, SequenceExtender, classify,
-    extension::{OneByteElements, Stop},
+    extension::{Elements, Form, Stop},
     unencrypted_len,
 };
 
@@ -63,7 +63,7 @@ fuzz_target!(|datagram: &[u8]| {
 
 /// Elements lie inside the body one after the other, and the walk says how it ended.
 fn walk(body: &[u8]) {
-    let mut elements = OneByteElements::new(body);
+    let mut elements = Elements::new(Form::OneByte, body);
     let mut len = 0;
     for element in &mut elements {
         assert!((1..15).contains(&element.id) && (1..=16).contains(&element.data.len()));

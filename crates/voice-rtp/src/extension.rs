@@ -1,7 +1,19 @@
-//! RTP header extensions, and the two that voice clients attach to audio.
+//! RTP header extensions, and the elements that Discord uses.
+//!
+//! RFC 8285 and, for the numbers of the elements, the official clients: no public document names them.
 
-use core::fmt;
-use core::iter::FusedIterator;
+use crate::number::Sequence;
+
+mod elements;
+mod values;
+mod write;
+
+pub use self::elements::{Element, Elements, Form, ONE_BYTE_PROFILE, Stop, TWO_BYTE_PROFILE};
+pub use self::values::{
+    AbsoluteSendTime, AudioLevel, PlayoutDelay, SpeakerFlags, TransmissionOffset, VideoOrientation,
+};
+pub(crate) use self::write::MAX_BODY_LEN;
+pub use self::write::{ElementError, ElementWriter};
 
 /// The header extension of a packet: a profile and an opaque body.
 ///
@@ -38,237 +50,81 @@ impl<'a> Extension<'a> {
         self.profile
     }
 
+    /// Returns the form of the elements; `None` when the profile is not of RFC 8285.
+    #[must_use]
+    pub const fn form(&self) -> Option<Form> {
+        Form::from_profile(self.profile)
+    }
+
     /// Returns the body, without profile and length.
     #[must_use]
     pub const fn body(&self) -> &'a [u8] {
         self.body
     }
 
-    /// Returns the elements of a body in the one-byte form; none for any other profile.
+    /// Returns the elements of the body; none when the profile is not of RFC 8285.
     #[must_use]
-    pub const fn elements(&self) -> OneByteElements<'a> {
-        OneByteElements::new(if self.profile == ONE_BYTE_PROFILE { self.body } else { &[] })
+    pub const fn elements(&self) -> Elements<'a> {
+        match self.form() {
+            Some(form) => Elements::new(form, self.body),
+            None => Elements::new(Form::OneByte, &[]),
+        }
+    }
+
+    /// Returns the data of the first element with the number `id`.
+    #[must_use]
+    pub fn element(&self, id: u8) -> Option<&'a [u8]> {
+        self.elements().find(|element| element.id == id).map(|element| element.data)
     }
 
     /// Returns the audio level, if the extension carries one.
     #[must_use]
     pub fn audio_level(&self) -> Option<AudioLevel> {
-        self.single_byte(AUDIO_LEVEL_ID).map(AudioLevel::from_byte)
+        self.sized(AUDIO_LEVEL_ID).map(|&[byte]| AudioLevel::from_byte(byte))
+    }
+
+    /// Returns how long the packet waited to be sent, if the extension says so.
+    #[must_use]
+    pub fn transmission_offset(&self) -> Option<TransmissionOffset> {
+        self.sized(TRANSMISSION_OFFSET_ID).map(|bytes| TransmissionOffset::from_bytes(*bytes))
+    }
+
+    /// Returns when the packet was sent, if the extension says so.
+    #[must_use]
+    pub fn absolute_send_time(&self) -> Option<AbsoluteSendTime> {
+        self.sized(ABSOLUTE_SEND_TIME_ID).map(|bytes| AbsoluteSendTime::from_bytes(*bytes))
+    }
+
+    /// Returns how the camera was held, if the extension says so.
+    #[must_use]
+    pub fn video_orientation(&self) -> Option<VideoOrientation> {
+        self.sized(VIDEO_ORIENTATION_ID).map(|&[byte]| VideoOrientation::from_byte(byte))
+    }
+
+    /// Returns the number that counts the packets of all streams of a sender, if the extension
+    /// carries one.
+    ///
+    /// WebRTC, "Transport-wide Congestion Control", section 2.
+    #[must_use]
+    pub fn transport_sequence(&self) -> Option<Sequence> {
+        self.sized(TRANSPORT_SEQUENCE_ID).map(|bytes| Sequence::new(u16::from_be_bytes(*bytes)))
+    }
+
+    /// Returns how long to hold the frame, if the extension says so.
+    #[must_use]
+    pub fn playout_delay(&self) -> Option<PlayoutDelay> {
+        self.sized(PLAYOUT_DELAY_ID).map(|bytes| PlayoutDelay::from_bytes(*bytes))
     }
 
     /// Returns the speaker flags, if the extension carries them.
     #[must_use]
     pub fn speaker_flags(&self) -> Option<SpeakerFlags> {
-        self.single_byte(SPEAKER_FLAGS_ID).map(SpeakerFlags::from_byte)
+        self.sized(SPEAKER_FLAGS_ID).map(|&[byte]| SpeakerFlags::from_byte(byte))
     }
 
-    fn single_byte(&self, id: u8) -> Option<u8> {
-        self.elements().find_map(|element| match (element.id, element.data) {
-            (found, &[byte]) if found == id => Some(byte),
-            _ => None,
-        })
-    }
-}
-
-/// One element of an extension in the one-byte form.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Element<'a> {
-    /// The number of the element, 1 to 14.
-    pub id: u8,
-    /// Its content, 1 to 16 bytes.
-    pub data: &'a [u8],
-}
-
-/// Walks the elements of an extension body in the one-byte form.
-///
-/// Zero bytes between elements are skipped. After the last element [`stop`](Self::stop) says
-/// whether the body was read to its end; what was read before a defect counts.
-///
-/// RFC 8285, section 4.2, "One-Byte Header".
-#[derive(Clone, Debug)]
-pub struct OneByteElements<'a> {
-    rest: &'a [u8],
-    stop: Option<Stop>,
-}
-
-impl<'a> OneByteElements<'a> {
-    /// Starts at the beginning of `body`.
-    #[must_use]
-    pub const fn new(body: &'a [u8]) -> Self {
-        Self { rest: body, stop: None }
-    }
-
-    /// Returns why the walk ended; `None` while it has not.
-    #[must_use]
-    pub const fn stop(&self) -> Option<Stop> {
-        self.stop
-    }
-}
-
-impl<'a> Iterator for OneByteElements<'a> {
-    type Item = Element<'a>;
-
-    fn next(&mut self) -> Option<Element<'a>> {
-        if self.stop.is_some() {
-            return None;
-        }
-        let stop = loop {
-            let Some((&head, rest)) = self.rest.split_first() else {
-                break Stop::End;
-            };
-            match head >> 4 {
-                0 if head == 0 => self.rest = rest,
-                0 => break Stop::IdZeroWithLength,
-                15 => break Stop::Id15,
-                id => {
-                    let Some((data, rest)) = rest.split_at_checked(usize::from(head & 0x0F) + 1) else {
-                        break Stop::Overrun;
-                    };
-                    self.rest = rest;
-                    return Some(Element { id, data });
-                }
-            }
-        };
-        self.stop = Some(stop);
-        None
-    }
-}
-
-impl FusedIterator for OneByteElements<'_> {}
-
-/// Why a walk over extension elements ended.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Stop {
-    /// The body was read to its end.
-    End,
-    /// An element claims more bytes than the body has.
-    Overrun,
-    /// An element has number 15, which ends the list: RFC 8285, section 4.2.
-    Id15,
-    /// An element has number 0, which is padding, and a length, which padding cannot have.
-    IdZeroWithLength,
-}
-
-/// How loud a packet is, as its sender measured it: element 1.
-///
-/// RFC 6464, section 3.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
-pub struct AudioLevel(u8);
-
-impl AudioLevel {
-    /// What official clients send with silence: voice activity set, level 127.
-    pub const SILENCE: Self = Self(0xFF);
-
-    /// Makes the level of `minus_dbov` decibels below overload, of which the low seven bits count.
-    #[must_use]
-    pub const fn new(voice_activity: bool, minus_dbov: u8) -> Self {
-        Self((voice_activity as u8) << 7 | (minus_dbov & 0x7F))
-    }
-
-    /// Reads the level from its byte on the wire.
-    #[must_use]
-    pub const fn from_byte(byte: u8) -> Self {
-        Self(byte)
-    }
-
-    /// Returns the byte on the wire.
-    #[must_use]
-    pub const fn to_byte(self) -> u8 {
-        self.0
-    }
-
-    /// Says whether the sender's detector heard a voice.
-    #[must_use]
-    pub const fn voice_activity(self) -> bool {
-        self.0 & 0x80 != 0
-    }
-
-    /// Returns the level in decibels below overload: 0 is the loudest, 127 digital silence.
-    #[must_use]
-    pub const fn minus_dbov(self) -> u8 {
-        self.0 & 0x7F
-    }
-}
-
-impl fmt::Debug for AudioLevel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AudioLevel")
-            .field("voice_activity", &self.voice_activity())
-            .field("minus_dbov", &self.minus_dbov())
-            .finish()
-    }
-}
-
-/// In which way the sender of a packet speaks: element 9.
-///
-/// The bits are those of the gateway's speaking flags, in another order.
-#[derive(Clone, Copy, Default, Eq, Hash, PartialEq)]
-pub struct SpeakerFlags(u8);
-
-impl SpeakerFlags {
-    /// Not speaking: what accompanies silence.
-    pub const NONE: Self = Self(0);
-    /// Speaking with priority.
-    pub const PRIORITY: Self = Self(1);
-    /// Speaking into a microphone.
-    pub const VOICE: Self = Self(2);
-    /// Sharing the sound of a screen.
-    pub const SOUNDSHARE: Self = Self(4);
-
-    /// Converts the gateway's speaking flags: 1 microphone, 2 soundshare, 4 priority.
-    #[must_use]
-    pub const fn from_gateway(flags: u8) -> Self {
-        Self(((flags & 3) << 1) | ((flags & 4) >> 2))
-    }
-
-    /// Converts to the gateway's speaking flags: 1 microphone, 2 soundshare, 4 priority.
-    ///
-    /// A packet was sent, so somebody speaks: no flag at all means microphone, and so does priority
-    /// alone. `None` stands for a packet without this element.
-    #[must_use]
-    pub const fn to_gateway(flags: Option<Self>) -> u8 {
-        let byte = match flags {
-            Some(Self(byte)) => byte & 7,
-            None => 0,
-        };
-        let flags = ((byte & 6) >> 1) | ((byte & 1) << 2);
-        if flags == 0 || flags & 4 != 0 { flags | 1 } else { flags }
-    }
-
-    /// Reads the flags from their byte on the wire.
-    #[must_use]
-    pub const fn from_byte(byte: u8) -> Self {
-        Self(byte)
-    }
-
-    /// Returns the byte on the wire.
-    #[must_use]
-    pub const fn to_byte(self) -> u8 {
-        self.0
-    }
-
-    /// Says whether the sender speaks with priority.
-    #[must_use]
-    pub const fn priority(self) -> bool {
-        self.0 & Self::PRIORITY.0 != 0
-    }
-
-    /// Says whether the sender speaks into a microphone.
-    #[must_use]
-    pub const fn voice(self) -> bool {
-        self.0 & Self::VOICE.0 != 0
-    }
-
-    /// Says whether the sender shares the sound of a screen.
-    #[must_use]
-    pub const fn soundshare(self) -> bool {
-        self.0 & Self::SOUNDSHARE.0 != 0
-    }
-}
-
-impl fmt::Debug for SpeakerFlags {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SpeakerFlags({:#05b})", self.0)
+    /// Returns the data of the first element with the number `id` that is `N` bytes long.
+    fn sized<const N: usize>(&self, id: u8) -> Option<&'a [u8; N]> {
+        self.elements().find_map(|element| if element.id == id { element.data.try_into().ok() } else { None })
     }
 }
 
@@ -291,15 +147,97 @@ impl AudioExtension {
     #[must_use]
     pub const fn to_bytes(self) -> [u8; Self::LEN] {
         let [p0, p1] = ONE_BYTE_PROFILE.to_be_bytes();
-        [p0, p1, 0, 1, AUDIO_LEVEL_ID << 4, self.level.0, SPEAKER_FLAGS_ID << 4, self.speaker.0]
+        [p0, p1, 0, 1, AUDIO_LEVEL_ID << 4, self.level.to_byte(), SPEAKER_FLAGS_ID << 4, self.speaker.to_byte()]
     }
 }
 
-/// The profile of an extension whose elements have one-byte headers: RFC 8285, section 4.2.
-pub const ONE_BYTE_PROFILE: u16 = 0xBEDE;
-
-/// The element that carries the [`AudioLevel`]. Observed on the wire; no public document names it.
+/// The element that carries the [`AudioLevel`], 1 byte.
 pub const AUDIO_LEVEL_ID: u8 = 1;
 
-/// The element that carries [`SpeakerFlags`]. Observed on the wire; no public document names it.
+/// The element that carries the [`TransmissionOffset`] of video, 3 bytes.
+pub const TRANSMISSION_OFFSET_ID: u8 = 2;
+
+/// The element that carries the [`AbsoluteSendTime`], 3 bytes.
+pub const ABSOLUTE_SEND_TIME_ID: u8 = 3;
+
+/// The element that carries the [`VideoOrientation`], 1 byte.
+pub const VIDEO_ORIENTATION_ID: u8 = 4;
+
+/// The element that carries the [transport-wide sequence number](Extension::transport_sequence) of
+/// video, 2 bytes.
+pub const TRANSPORT_SEQUENCE_ID: u8 = 5;
+
+/// The element that carries the [`PlayoutDelay`] of video, 3 bytes.
+pub const PLAYOUT_DELAY_ID: u8 = 6;
+
+/// The element that says what a video shows, 1 byte: 0 a camera, 1 a screen.
+pub const VIDEO_CONTENT_TYPE_ID: u8 = 7;
+
+/// The element that says where a video frame spent its time, 13 bytes.
+pub const VIDEO_TIMING_ID: u8 = 8;
+
+/// The element that carries [`SpeakerFlags`], 1 byte.
 pub const SPEAKER_FLAGS_ID: u8 = 9;
+
+/// The element that names the media section a packet belongs to, as text: RFC 9143, section 15.2.
+pub const MEDIA_ID: u8 = 10;
+
+/// The element that names the stream among several of a sender, as text: RFC 8852, section 3.1.
+pub const STREAM_ID: u8 = 11;
+
+/// The element that names the stream which a retransmission repairs, as text: RFC 8852, section 3.2.
+pub const REPAIRED_STREAM_ID: u8 = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_element_is_found_by_its_number_in_both_forms() {
+        for form in [Form::OneByte, Form::TwoByte { app_bits: 9 }] {
+            let mut body = [0; 64];
+            let mut writer = ElementWriter::new(form, &mut body);
+            let offset = TransmissionOffset::new(-7);
+            let sent = AbsoluteSendTime::new(0xAB_CDEF);
+            let delay = PlayoutDelay::new(1, 300);
+            let orientation = VideoOrientation::new(true, false, 1);
+            writer.push(AUDIO_LEVEL_ID, &[0x85]).unwrap();
+            writer.push(TRANSMISSION_OFFSET_ID, &offset.to_bytes()).unwrap();
+            writer.push(ABSOLUTE_SEND_TIME_ID, &sent.to_bytes()).unwrap();
+            writer.push(VIDEO_ORIENTATION_ID, &[orientation.to_byte()]).unwrap();
+            writer.push(TRANSPORT_SEQUENCE_ID, &[1, 2]).unwrap();
+            writer.push(PLAYOUT_DELAY_ID, &delay.to_bytes()).unwrap();
+            writer.push(SPEAKER_FLAGS_ID, &[2]).unwrap();
+            writer.push(MEDIA_ID, b"audio").unwrap();
+            let extension = writer.finish();
+            assert_eq!(extension.form(), Some(form));
+            assert_eq!(extension.audio_level(), Some(AudioLevel::new(true, 5)));
+            assert_eq!(extension.transmission_offset(), Some(offset));
+            assert_eq!(extension.absolute_send_time(), Some(sent));
+            assert_eq!(extension.video_orientation(), Some(orientation));
+            assert_eq!(extension.transport_sequence(), Some(Sequence::new(0x0102)));
+            assert_eq!(extension.playout_delay(), Some(delay));
+            assert_eq!(extension.speaker_flags(), Some(SpeakerFlags::VOICE));
+            assert_eq!(extension.element(MEDIA_ID), Some(&b"audio"[..]));
+            assert_eq!(extension.element(STREAM_ID), None);
+        }
+    }
+
+    #[test]
+    fn an_element_of_another_length_is_not_taken_for_its_value() {
+        let extension = Extension::new(ONE_BYTE_PROFILE, &[0x11, 1, 2, 0x10, 3, 0, 0, 0]);
+        assert_eq!(extension.audio_level(), Some(AudioLevel::from_byte(3)));
+        assert_eq!(extension.element(AUDIO_LEVEL_ID), Some(&[1, 2][..]));
+        assert_eq!(Extension::new(ONE_BYTE_PROFILE, &[0x31, 1, 2, 0]).absolute_send_time(), None);
+    }
+
+    #[test]
+    fn a_foreign_profile_has_no_elements() {
+        let extension = Extension::new(0xABCD, &[0x10, 0xFF, 0x90, 0x02]);
+        assert_eq!(extension.form(), None);
+        let mut walk = extension.elements();
+        assert_eq!(walk.next(), None);
+        assert_eq!(walk.stop(), Some(Stop::End));
+        assert_eq!(extension.audio_level(), None);
+    }
+}

@@ -81,11 +81,12 @@ impl RtpHeader {
     /// The result is twenty bytes, of which the last four (the extension body) are sealed together
     /// with the payload.
     pub fn write_with_audio(&self, audio: AudioExtension, out: &mut [u8; Self::LEN + AudioExtension::LEN]) {
-        let (fixed, extension) =
-            out.split_first_chunk_mut::<{ Self::LEN }>().expect("the array is longer than the header");
-        self.write(fixed);
+        let mut fixed = [0; Self::LEN];
+        self.write(&mut fixed);
         fixed[0] |= EXTENSION;
-        extension.copy_from_slice(&audio.to_bytes());
+        for (byte, value) in out.iter_mut().zip(fixed.into_iter().chain(audio.to_bytes())) {
+            *byte = value;
+        }
     }
 
     /// Reads the fields that do not depend on the version.

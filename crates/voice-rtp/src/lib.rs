@@ -20,6 +20,6 @@ pub use crate::classify::{Kind, classify};
 pub use crate::extension::Extension;
 pub use crate::header::{OPUS_PAYLOAD_TYPE, RtpHeader, VERSION};
 pub use crate::number::{OPUS_CLOCK_HZ, Sequence, Ssrc, Timestamp};
-pub use crate::packet::{Csrcs, MAX_DATAGRAM_LEN, Packet, ParseError, unencrypted_len};
+pub use crate::packet::{Csrcs, Layout, MAX_CSRCS, MAX_DATAGRAM_LEN, Packet, ParseError, WriteError, unencrypted_len};
 pub use crate::ping::Ping;
 pub use crate::sequence::SequenceExtender;

@@ -8,6 +8,10 @@ use crate::extension::Extension;
 use crate::header::{CSRC_COUNT, EXTENSION, PADDING, RtpHeader};
 use crate::number::Ssrc;
 
+mod write;
+
+pub use self::write::{Layout, WriteError};
+
 /// A plain (unsealed or decrypted) RTP packet, checked once and read without copying.
 ///
 /// Every length in the packet was compared with the bytes present before this value existed, so no
@@ -238,6 +242,9 @@ impl core::error::Error for ParseError {}
 /// 1 500 bytes of Ethernet, minus 20 to 40 of IP and 8 of UDP, rounded down; it holds the largest
 /// Opus frame with every overhead.
 pub const MAX_DATAGRAM_LEN: usize = 1_460;
+
+/// How many contributing sources a packet can name: RFC 3550, section 5.1.
+pub const MAX_CSRCS: usize = CSRC_COUNT as usize;
 
 /// The length of the profile and length fields of an extension: RFC 3550, section 5.3.1.
 const PREAMBLE_LEN: usize = 4;

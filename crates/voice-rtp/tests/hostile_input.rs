@@ -119,8 +119,7 @@ fn read_everything(datagram: &[u8]) {
             let mut read = 0;
             let mut walk = extension.elements();
             for element in walk.by_ref() {
-                assert!((1..=14).contains(&element.id));
-                assert!((1..=16).contains(&element.data.len()));
+                assert_ne!(element.id, 0);
                 read += 1 + element.data.len();
             }
             assert!(walk.stop().is_some());

@@ -2,7 +2,7 @@
 
 mod vectors;
 
-use voice_rtp::extension::{AudioExtension, AudioLevel, OneByteElements, SpeakerFlags, Stop};
+use voice_rtp::extension::{AudioExtension, AudioLevel, Elements, Form, SpeakerFlags, Stop};
 use voice_rtp::{Kind, Packet, ParseError, RtpHeader, Sequence, Ssrc, Timestamp, classify, unencrypted_len};
 
 use crate::vectors::{bytes, list, number, text};
@@ -93,7 +93,7 @@ fn extension_elements_are_read_up_to_the_first_defect() {
     for vector in list(&vectors::rtp(), "one_byte_extensions") {
         let name = text(vector, "name");
         let body = bytes(vector, "body");
-        let mut walk = OneByteElements::new(&body);
+        let mut walk = Elements::new(Form::OneByte, &body);
         let found: Vec<_> = walk.by_ref().map(|e| (e.id, e.data.to_vec())).collect();
         let expected: Vec<_> = vector["elements"]
             .as_array()
