@@ -1,6 +1,7 @@
 //! The three numbers of an RTP header, with the arithmetic that wraps.
 
 use core::fmt;
+use core::time::Duration;
 
 /// The synchronisation source of a stream: 32 bits that name one sender's stream in a call.
 ///
@@ -124,6 +125,17 @@ impl Timestamp {
         Self(value)
     }
 
+    /// Returns where a clock of `clock_hz` ticks per second is `elapsed` after it was 0, modulo 2^32.
+    ///
+    /// Parts of a tick are dropped. The arrival times of a [`Jitter`](crate::Jitter) are made so.
+    #[must_use]
+    pub const fn from_duration(elapsed: Duration, clock_hz: u32) -> Self {
+        let whole = elapsed.as_secs().wrapping_mul(clock_hz as u64);
+        // Below 10^9 times below 2^32 fits 64 bits.
+        let part = (elapsed.subsec_nanos() as u64).wrapping_mul(clock_hz as u64) / 1_000_000_000;
+        Self(whole.wrapping_add(part) as u32)
+    }
+
     /// Returns the timestamp, in ticks.
     #[must_use]
     pub const fn get(self) -> u32 {
@@ -167,3 +179,33 @@ impl From<Timestamp> for u32 {
 ///
 /// RFC 7587, section 4.1, "RTP Header Usage".
 pub const OPUS_CLOCK_HZ: u32 = 48_000;
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn clocks_become_timestamps_that_wrap() {
+        let at = |nanos, hz| Timestamp::from_duration(Duration::from_nanos(nanos), hz).get();
+        assert_eq!(at(20_000_000, OPUS_CLOCK_HZ), 960);
+        assert_eq!(at(20_833, OPUS_CLOCK_HZ), 0, "not quite a tick");
+        assert_eq!(at(20_834, OPUS_CLOCK_HZ), 1);
+        let day = Duration::from_secs(86_400);
+        assert_eq!(Timestamp::from_duration(day, OPUS_CLOCK_HZ).get(), (86_400_u64 * 48_000) as u32);
+        assert_eq!(Timestamp::from_duration(2 * day, 90_000).get(), (2 * 86_400 * 90_000_u64 % (1 << 32)) as u32);
+        let last = Duration::new(u64::MAX, 999_999_999);
+        assert_eq!(Timestamp::from_duration(last, u32::MAX).get(), u32::MAX - 4);
+    }
+
+    #[test]
+    fn numbers_convert_and_print() {
+        assert_eq!(u32::from(Ssrc::from(7)), 7);
+        assert_eq!(u16::from(Sequence::from(7)), 7);
+        assert_eq!(u32::from(Timestamp::from(7)), 7);
+        assert_eq!(Ssrc::new(7).to_string(), "7");
+        assert_eq!(Sequence::new(7).to_string(), "7");
+        assert_eq!(Timestamp::new(7).to_string(), "7");
+    }
+}

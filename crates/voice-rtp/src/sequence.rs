@@ -8,6 +8,10 @@ use crate::number::Sequence;
 /// 32 768 behind. The first number of a stream is extended to itself plus 65 536, so that packets
 /// which were sent before it and arrive late still get smaller, never negative, numbers.
 ///
+/// It believes every number. Whether a large jump is a loss, an old packet or a stream that starts
+/// anew is for [`Reception`](crate::Reception) or the caller to judge, who can
+/// [`peek`](Self::peek) first and [`reset`](Self::reset).
+///
 /// ```
 /// use voice_rtp::{Sequence, SequenceExtender};
 ///
