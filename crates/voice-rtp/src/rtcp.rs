@@ -1,17 +1,38 @@
-//! RTCP: reports about streams, plain (decrypted) and possibly several in one datagram.
+//! RTCP: what participants say about streams, plain (decrypted) and possibly several packets in one
+//! datagram.
 //!
-//! RFC 3550, section 6. Of a sealed RTCP packet the first eight bytes are readable; its length
-//! field counts the plain packet.
+//! [`packets`] walks a datagram; each [`Packet`] is a view that was checked once and whose accessors
+//! cannot fail. [`CompoundWriter`] writes every kind of packet that is read here.
+//!
+//! RFC 3550, section 6; feedback after RFC 4585 and RFC 5104. Of a sealed RTCP packet the first
+//! [`CLEAR_LEN`] bytes are readable: see [`Header`].
 
 use core::fmt;
 use core::iter::FusedIterator;
 
 use crate::header::{PADDING, VERSION};
-use crate::number::{Ssrc, Timestamp};
+use crate::number::Ssrc;
 
+mod application;
+mod description;
+mod feedback;
+mod goodbye;
+mod ntp;
+mod report;
+mod transport_cc;
 mod write;
 
-pub use self::write::{WriteError, write_receiver_report, write_sender_report};
+pub use self::application::Application;
+pub use self::description::{Chunk, Item, SourceDescription};
+pub use self::feedback::{
+    IntraRequest, IntraRequests, Nack, NackPair, PayloadFeedback, PayloadMessage, Remb, SliceLoss, SliceLosses,
+    TransportFeedback, TransportMessage,
+};
+pub use self::goodbye::Goodbye;
+pub use self::ntp::{NtpTimestamp, duration_from_short, short_from_duration};
+pub use self::report::{ReceiverReport, ReportBlock, Reports, SenderInfo, SenderReport};
+pub use self::transport_cc::{Arrival, TRANSPORT_CC_TICK, TransportCc, TransportCcInfo};
+pub use self::write::{CompoundWriter, WriteError, write_receiver_report, write_sender_report};
 
 /// Walks the RTCP packets of one plain datagram.
 ///
@@ -32,7 +53,7 @@ pub use self::write::{WriteError, write_receiver_report, write_sender_report};
 /// ```
 #[must_use]
 pub const fn packets(datagram: &[u8]) -> Packets<'_> {
-    Packets { rest: datagram, state: State::First }
+    Packets { rest: datagram, state: State::First, padding_len: 0 }
 }
 
 /// The RTCP packets of one datagram: see [`packets`].
@@ -40,6 +61,20 @@ pub const fn packets(datagram: &[u8]) -> Packets<'_> {
 pub struct Packets<'a> {
     rest: &'a [u8],
     state: State,
+    padding_len: u8,
+}
+
+impl Packets<'_> {
+    /// Returns how many bytes of padding the packet had that the walk returned last, its count
+    /// included.
+    ///
+    /// Only the last packet of a datagram may have any. RFC 3550, section 6.4.1, demands a multiple
+    /// of four; other counts are read too, because browsers pad [`TransportCc`] with one to three
+    /// bytes.
+    #[must_use]
+    pub const fn padding_len(&self) -> u8 {
+        self.padding_len
+    }
 }
 
 impl<'a> Iterator for Packets<'a> {
@@ -52,15 +87,16 @@ impl<'a> Iterator for Packets<'a> {
                 self.state = State::Ended;
                 return None;
             }
-            State::Later if self.rest.len() < HEADER_LEN => {
+            State::Later if self.rest.len() < START_LEN => {
                 self.state = State::Ended;
                 return Some(Err(ParseError::TrailingBytes));
             }
             State::First | State::Later => {}
         }
         Some(match Packet::split_first(self.rest) {
-            Ok((packet, rest)) => {
+            Ok((packet, padding_len, rest)) => {
                 self.rest = rest;
+                self.padding_len = padding_len;
                 self.state = State::Later;
                 Ok(packet)
             }
@@ -89,103 +125,44 @@ pub enum Packet<'a> {
     SenderReport(SenderReport<'a>),
     /// What a receiver received: type 201.
     ReceiverReport(ReceiverReport<'a>),
+    /// Who the sources are: type 202.
+    SourceDescription(SourceDescription<'a>),
     /// The end of streams: type 203.
     Goodbye(Goodbye<'a>),
-    /// Any other type, not looked into.
+    /// Something only the application knows: type 204.
+    Application(Application<'a>),
+    /// What the transport of a stream needs: type 205.
+    TransportFeedback(TransportFeedback<'a>),
+    /// What the codec of a stream needs: type 206.
+    PayloadFeedback(PayloadFeedback<'a>),
+    /// Any other type, such as 207 (RFC 3611), not looked into.
     Other(Other<'a>),
 }
 
 impl<'a> Packet<'a> {
-    /// Splits off the first packet of a datagram.
-    fn split_first(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), ParseError> {
-        let (&[first, kind, l0, l1], rest) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(ParseError::TooShort)?;
+    /// Splits off the first packet of a datagram; returns how much padding it had and what follows.
+    fn split_first(bytes: &'a [u8]) -> Result<(Self, u8, &'a [u8]), ParseError> {
+        let (&[first, kind, l0, l1], rest) = bytes.split_first_chunk::<START_LEN>().ok_or(ParseError::TooShort)?;
         if first >> 6 != VERSION {
             return Err(ParseError::BadVersion);
         }
         let words = u16::from_be_bytes([l0, l1]);
         let (body, rest) = rest.split_at_checked(usize::from(words) * 4).ok_or(ParseError::LengthOverrun)?;
-        let body = strip_padding(first, body)?;
-        let count = first & COUNT;
-        Ok((Self::read(kind, count, body)?, rest))
+        let (body, padding_len) = if first & PADDING == 0 { (body, 0) } else { strip_padding(body, rest)? };
+        Ok((Self::read(kind, first & COUNT, body)?, padding_len, rest))
     }
 
     fn read(kind: u8, count: u8, body: &'a [u8]) -> Result<Self, ParseError> {
         Ok(match kind {
-            SENDER_REPORT => {
-                let (ssrc, body) = body.split_first_chunk().ok_or(ParseError::ReportOverrun)?;
-                let (info, body) = body.split_first_chunk().ok_or(ParseError::ReportOverrun)?;
-                let (reports, profile_extension) = Reports::split(count, body)?;
-                Self::SenderReport(SenderReport {
-                    ssrc: Ssrc::new(u32::from_be_bytes(*ssrc)),
-                    info: SenderInfo::from_bytes(info),
-                    reports,
-                    profile_extension,
-                })
-            }
-            RECEIVER_REPORT => {
-                let (ssrc, body) = body.split_first_chunk().ok_or(ParseError::ReportOverrun)?;
-                let (reports, profile_extension) = Reports::split(count, body)?;
-                Self::ReceiverReport(ReceiverReport {
-                    ssrc: Ssrc::new(u32::from_be_bytes(*ssrc)),
-                    reports,
-                    profile_extension,
-                })
-            }
-            GOODBYE => {
-                let (sources, reason) =
-                    body.split_at_checked(usize::from(count) * 4).ok_or(ParseError::SourceOverrun)?;
-                let (sources, _) = sources.as_chunks();
-                Self::Goodbye(Goodbye { sources, reason })
-            }
+            SENDER_REPORT => Self::SenderReport(SenderReport::read(count, body)?),
+            RECEIVER_REPORT => Self::ReceiverReport(ReceiverReport::read(count, body)?),
+            SOURCE_DESCRIPTION => Self::SourceDescription(SourceDescription::read(count, body)?),
+            GOODBYE => Self::Goodbye(Goodbye::read(count, body)?),
+            APPLICATION => Self::Application(Application::read(count, body)?),
+            TRANSPORT_FEEDBACK => Self::TransportFeedback(TransportFeedback::read(count, body)?),
+            PAYLOAD_FEEDBACK => Self::PayloadFeedback(PayloadFeedback::read(count, body)?),
             _ => Self::Other(Other { packet_type: kind, count, body }),
         })
-    }
-}
-
-/// What a sender sent, and what it received from others: RFC 3550, section 6.4.1.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct SenderReport<'a> {
-    /// The stream this report is about.
-    pub ssrc: Ssrc,
-    /// What was sent.
-    pub info: SenderInfo,
-    /// What was received.
-    pub reports: Reports<'a>,
-    /// Bytes behind the reports, without common meaning.
-    pub profile_extension: &'a [u8],
-}
-
-/// What a receiver received: RFC 3550, section 6.4.2.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct ReceiverReport<'a> {
-    /// Who reports.
-    pub ssrc: Ssrc,
-    /// What was received.
-    pub reports: Reports<'a>,
-    /// Bytes behind the reports, without common meaning.
-    pub profile_extension: &'a [u8],
-}
-
-/// The end of streams: RFC 3550, section 6.6.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Goodbye<'a> {
-    sources: &'a [[u8; 4]],
-    reason: &'a [u8],
-}
-
-impl<'a> Goodbye<'a> {
-    /// Returns the streams that end.
-    pub fn sources(&self) -> impl ExactSizeIterator<Item = Ssrc> + Clone + use<'a> {
-        self.sources.iter().map(|bytes| Ssrc::new(u32::from_be_bytes(*bytes)))
-    }
-
-    /// Returns the text that says why, if there is one that fits.
-    #[must_use]
-    pub fn reason(&self) -> Option<&'a [u8]> {
-        let (&len, text) = self.reason.split_first()?;
-        text.get(..usize::from(len))
     }
 }
 
@@ -193,7 +170,7 @@ impl<'a> Goodbye<'a> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Other<'a> {
-    /// The type, such as 202 for source descriptions or 206 for feedback.
+    /// The type, such as 207 for extended reports.
     pub packet_type: u8,
     /// The five bits whose meaning depends on the type.
     pub count: u8,
@@ -201,130 +178,56 @@ pub struct Other<'a> {
     pub body: &'a [u8],
 }
 
-/// What a sender sent: RFC 3550, section 6.4.1.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub struct SenderInfo {
-    /// When this was sent: seconds since 1900.
-    pub ntp_seconds: u32,
-    /// When this was sent: 2^-32 seconds after [`ntp_seconds`](Self::ntp_seconds).
-    pub ntp_fraction: u32,
-    /// The same moment on the media clock, in ticks.
-    pub rtp_timestamp: Timestamp,
-    /// How many packets were sent, modulo 2^32.
-    pub packet_count: u32,
-    /// How many bytes of payload were sent, modulo 2^32.
-    pub octet_count: u32,
-}
-
-impl SenderInfo {
-    const LEN: usize = 20;
-
-    fn to_bytes(self) -> [u8; Self::LEN] {
-        let mut bytes = [0; Self::LEN];
-        put(
-            &mut bytes,
-            [self.ntp_seconds, self.ntp_fraction, self.rtp_timestamp.get(), self.packet_count, self.octet_count],
-        );
-        bytes
-    }
-
-    fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
-        let [ntp_seconds, ntp_fraction, rtp_timestamp, packet_count, octet_count] = words(bytes);
-        Self { ntp_seconds, ntp_fraction, rtp_timestamp: Timestamp::new(rtp_timestamp), packet_count, octet_count }
-    }
-}
-
-/// What was received of one stream: RFC 3550, section 6.4.1.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub struct ReportBlock {
-    /// The stream.
-    pub ssrc: Ssrc,
-    /// Which part of the packets was lost since the last report, in 1/256.
-    pub fraction_lost: u8,
-    /// How many packets were lost since the start; negative when duplicates outnumber losses. Only
-    /// 24 bits are on the wire.
-    pub cumulative_lost: i32,
-    /// The highest sequence number in the low half, how often it wrapped in the high half.
-    pub highest_sequence: u32,
-    /// The mean deviation of the arrival times, in ticks.
-    pub jitter: u32,
-    /// The middle 32 bits of the NTP time of the last sender report, 0 without one.
-    pub last_sender_report: u32,
-    /// The time since then, in 1/65 536 seconds.
-    pub delay_since_last_sender_report: u32,
-}
-
-impl ReportBlock {
-    /// The length of a block, in bytes.
-    pub const LEN: usize = 24;
-
-    /// Returns the block as it is on the wire.
+/// What the first eight bytes of an RTCP datagram say: all that is readable of a sealed one.
+///
+/// ```
+/// use voice_rtp::Ssrc;
+/// use voice_rtp::rtcp::Header;
+///
+/// // A sender report without reports, sealed: 28 bytes, of which 20 are not readable, and a tag.
+/// let sealed = [0x80, 0xC8, 0, 6, 0, 0, 0, 7, 0x5A, 0xC3];
+/// let header = Header::parse(&sealed)?;
+/// assert_eq!((header.packet_type, header.ssrc), (200, Ssrc::new(7)));
+/// assert_eq!(header.packet_len, 28);
+/// # Ok::<(), voice_rtp::rtcp::ParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct Header {
+    /// Whether the first packet ends with padding.
+    pub padding: bool,
+    /// The five bits whose meaning depends on the type: a count, a format or a subtype.
+    pub count: u8,
+    /// The type of the first packet, such as 200 for a sender report.
+    pub packet_type: u8,
+    /// The length of the first packet when plain, in bytes, its header included.
     ///
-    /// A [`cumulative_lost`](Self::cumulative_lost) beyond 24 bits becomes the nearest value that
-    /// fits.
-    #[must_use]
-    pub fn to_bytes(&self) -> [u8; Self::LEN] {
-        let lost = self.cumulative_lost.clamp(-0x80_0000, 0x7F_FFFF);
-        let [_, lost @ ..] = lost.to_be_bytes();
-        let [l0, l1, l2] = lost;
-        let mut bytes = [0; Self::LEN];
-        put(
-            &mut bytes,
-            [
-                self.ssrc.get(),
-                u32::from_be_bytes([self.fraction_lost, l0, l1, l2]),
-                self.highest_sequence,
-                self.jitter,
-                self.last_sender_report,
-                self.delay_since_last_sender_report,
-            ],
-        );
-        bytes
-    }
-
-    fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
-        let [ssrc, lost, highest_sequence, jitter, lsr, dlsr] = words(bytes);
-        let [fraction_lost, ..] = lost.to_be_bytes();
-        Self {
-            ssrc: Ssrc::new(ssrc),
-            fraction_lost,
-            // Shifting up and down again extends the sign of the 24-bit number.
-            cumulative_lost: (lost << 8).cast_signed() >> 8,
-            highest_sequence,
-            jitter,
-            last_sender_report: lsr,
-            delay_since_last_sender_report: dlsr,
-        }
-    }
+    /// Neither the tag of a sealed datagram nor further packets are in it.
+    pub packet_len: usize,
+    /// Who speaks, or of a goodbye the first stream that ends.
+    pub ssrc: Ssrc,
 }
 
-/// The reports in one packet, 0 to 31 of them.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Reports<'a>(&'a [[u8; ReportBlock::LEN]]);
-
-impl<'a> Reports<'a> {
-    /// Returns how many reports there are.
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Says whether there are none.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Returns the reports in wire order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = ReportBlock> + Clone + use<'a> {
-        self.0.iter().map(ReportBlock::from_bytes)
-    }
-
-    fn split(count: u8, body: &'a [u8]) -> Result<(Self, &'a [u8]), ParseError> {
-        let (blocks, rest) =
-            body.split_at_checked(usize::from(count) * ReportBlock::LEN).ok_or(ParseError::ReportOverrun)?;
-        let (blocks, _) = blocks.as_chunks();
-        Ok((Self(blocks), rest))
+impl Header {
+    /// Reads the start of a datagram, plain or sealed.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError::TooShort`] for less than [`CLEAR_LEN`] bytes, [`ParseError::BadVersion`] for
+    /// what is not RTP's version 2.
+    pub fn parse(datagram: &[u8]) -> Result<Self, ParseError> {
+        let bytes = datagram.first_chunk::<CLEAR_LEN>().ok_or(ParseError::TooShort)?;
+        let &[first, packet_type, l0, l1, ref ssrc @ ..] = bytes;
+        if first >> 6 != VERSION {
+            return Err(ParseError::BadVersion);
+        }
+        Ok(Self {
+            padding: first & PADDING != 0,
+            count: first & COUNT,
+            packet_type,
+            packet_len: START_LEN + 4 * usize::from(u16::from_be_bytes([l0, l1])),
+            ssrc: Ssrc::new(u32::from_be_bytes(*ssrc)),
+        })
     }
 }
 
@@ -342,10 +245,18 @@ pub enum ParseError {
     ReportOverrun,
     /// The sources of a goodbye are longer than their packet.
     SourceOverrun,
+    /// The descriptions of sources are longer than their packet, or have no end.
+    DescriptionOverrun,
+    /// A packet is shorter than the fields that every packet of its type has.
+    FieldOverrun,
+    /// Feedback has not the shape of its format.
+    BadFeedback,
     /// The padding flag is set and the padding count is zero.
     PaddingZero,
     /// The padding is larger than its packet.
     PaddingOverrun,
+    /// A packet has padding and is not the last one.
+    PaddingNotLast,
     /// The datagram goes on behind its last packet, too short for another.
     TrailingBytes,
 }
@@ -358,8 +269,12 @@ impl fmt::Display for ParseError {
             Self::LengthOverrun => "rtcp packet runs past the end",
             Self::ReportOverrun => "reports run past the end of their packet",
             Self::SourceOverrun => "sources run past the end of their packet",
+            Self::DescriptionOverrun => "descriptions run past the end of their packet",
+            Self::FieldOverrun => "rtcp packet ends within its fields",
+            Self::BadFeedback => "feedback has not the shape of its format",
             Self::PaddingZero => "padding count is zero",
             Self::PaddingOverrun => "padding is larger than its packet",
+            Self::PaddingNotLast => "a packet before the last one has padding",
             Self::TrailingBytes => "bytes behind the last rtcp packet",
         })
     }
@@ -367,15 +282,23 @@ impl fmt::Display for ParseError {
 
 impl core::error::Error for ParseError {}
 
-fn strip_padding(first: u8, body: &[u8]) -> Result<&[u8], ParseError> {
-    if first & PADDING == 0 {
-        return Ok(body);
+/// Takes the padding off the last packet, behind which `rest` must be empty.
+fn strip_padding<'a>(body: &'a [u8], rest: &[u8]) -> Result<(&'a [u8], u8), ParseError> {
+    if !rest.is_empty() {
+        return Err(ParseError::PaddingNotLast);
     }
     let count = *body.last().ok_or(ParseError::PaddingOverrun)?;
     if count == 0 {
         return Err(ParseError::PaddingZero);
     }
-    body.len().checked_sub(usize::from(count)).and_then(|kept| body.get(..kept)).ok_or(ParseError::PaddingOverrun)
+    let kept = body.len().checked_sub(usize::from(count)).ok_or(ParseError::PaddingOverrun)?;
+    Ok((body.get(..kept).ok_or(ParseError::PaddingOverrun)?, count))
+}
+
+/// Splits off an SSRC.
+fn split_ssrc(body: &[u8]) -> Option<(Ssrc, &[u8])> {
+    let (bytes, rest) = body.split_first_chunk()?;
+    Some((Ssrc::new(u32::from_be_bytes(*bytes)), rest))
 }
 
 /// Reads big-endian words; what `bytes` lacks is zero.
@@ -396,8 +319,13 @@ fn put<const N: usize>(bytes: &mut [u8], words: [u32; N]) {
     }
 }
 
+/// How many bytes of an RTCP datagram stay readable when it is sealed: the first header and an SSRC.
+///
+/// Discord docs, "Voice Connections"; the same as in RFC 3711, section 3.4.
+pub const CLEAR_LEN: usize = 8;
+
 /// The length of the common header, in bytes: RFC 3550, section 6.4.1.
-const HEADER_LEN: usize = 4;
+const START_LEN: usize = 4;
 
 /// The bits of the first byte that count reports or sources: RFC 3550, section 6.4.1.
 const COUNT: u8 = 0x1F;
@@ -408,20 +336,35 @@ const SENDER_REPORT: u8 = 200;
 /// RFC 3550, section 12.1: RR.
 const RECEIVER_REPORT: u8 = 201;
 
+/// RFC 3550, section 12.1: SDES.
+const SOURCE_DESCRIPTION: u8 = 202;
+
 /// RFC 3550, section 12.1: BYE.
 const GOODBYE: u8 = 203;
 
+/// RFC 3550, section 12.1: APP.
+const APPLICATION: u8 = 204;
+
+/// RFC 4585, section 6.1: RTPFB.
+const TRANSPORT_FEEDBACK: u8 = 205;
+
+/// RFC 4585, section 6.1: PSFB.
+const PAYLOAD_FEEDBACK: u8 = 206;
+
 #[cfg(test)]
 mod tests {
+    use std::string::ToString;
+
     use super::*;
 
     #[test]
     fn padding_is_removed_and_checked() {
         let padded = [0xA0, 0xC9, 0, 2, 0, 0, 0, 7, 9, 9, 9, 4];
-        let Some(Ok(Packet::ReceiverReport(report))) = packets(&padded).next() else {
+        let mut walk = packets(&padded);
+        let Some(Ok(Packet::ReceiverReport(report))) = walk.next() else {
             panic!("a receiver report");
         };
-        assert_eq!(report.profile_extension, []);
+        assert_eq!((report.profile_extension, walk.padding_len()), (&[][..], 4));
 
         let mut zero = padded;
         zero[11] = 0;
@@ -434,31 +377,67 @@ mod tests {
     }
 
     #[test]
-    fn a_goodbye_that_names_more_sources_than_it_has_is_refused() {
-        let goodbye = [0x82, 0xCB, 0, 1, 0, 0, 0, 7];
-        let mut walk = packets(&goodbye);
-        assert_eq!(walk.next(), Some(Err(ParseError::SourceOverrun)));
-        assert_eq!(walk.next(), None);
+    fn only_the_last_packet_may_have_padding() {
+        let plain = [0x80, 0xC9, 0, 1, 0, 0, 0, 7];
+        let padded = [0xA0, 0xC9, 0, 2, 0, 0, 0, 7, 0, 0, 0, 4];
+
+        let last = [&plain[..], &padded].concat();
+        let mut walk = packets(&last);
+        assert!(matches!(walk.next(), Some(Ok(_))));
+        assert_eq!(walk.padding_len(), 0);
+        assert!(matches!(walk.next(), Some(Ok(_))));
+        assert_eq!((walk.padding_len(), walk.next()), (4, None));
+
+        let first = [&padded[..], &plain].concat();
+        let mut walk = packets(&first);
+        assert_eq!((walk.next(), walk.next()), (Some(Err(ParseError::PaddingNotLast)), None));
     }
 
     #[test]
-    fn the_reason_of_a_goodbye_stays_inside_it() {
-        let mut goodbye = [0x81, 0xCB, 0, 2, 0, 0, 0, 7, 3, b'b', b'y', b'e'];
-        let read = |bytes: &[u8]| match packets(bytes).next() {
-            Some(Ok(Packet::Goodbye(goodbye))) => goodbye.reason().map(std::vec::Vec::from),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(read(&goodbye).as_deref(), Some(&b"bye"[..]));
-        goodbye[8] = 4;
-        assert_eq!(read(&goodbye), None);
+    fn what_came_before_a_defect_stays() {
+        let datagram = [0x80, 0xC9, 0, 1, 0, 0, 0, 7, 0x81, 0xC9, 0, 1, 0, 0, 0, 8, 0x80, 0xC9, 0, 1, 0, 0, 0, 9];
+        let mut walk = packets(&datagram);
+        assert!(matches!(walk.next(), Some(Ok(Packet::ReceiverReport(report))) if report.ssrc == Ssrc::new(7)));
+        assert_eq!((walk.next(), walk.next()), (Some(Err(ParseError::ReportOverrun)), None));
     }
 
     #[test]
-    fn losses_beyond_24_bits_are_clamped() {
-        for (lost, read) in [(i32::MAX, 0x7F_FFFF), (i32::MIN, -0x80_0000), (-1, -1)] {
-            let block = ReportBlock { cumulative_lost: lost, fraction_lost: 3, ..ReportBlock::default() };
-            let found = ReportBlock::from_bytes(&block.to_bytes());
-            assert_eq!((found.cumulative_lost, found.fraction_lost), (read, 3));
+    fn unknown_types_are_handed_on() {
+        for packet_type in (0..200).chain(207..=255) {
+            let datagram = [0x9F, packet_type, 0, 1, 1, 2, 3, 4];
+            let other = Other { packet_type, count: 31, body: &[1, 2, 3, 4] };
+            assert_eq!(packets(&datagram).next(), Some(Ok(Packet::Other(other))));
         }
+    }
+
+    #[test]
+    fn the_start_of_a_sealed_datagram_is_readable() {
+        let sealed = [0xBF, 0xC9, 0xFF, 0xFF, 0, 5, 0xA1, 0x7C, 0xAA];
+        let header =
+            Header { padding: true, count: 31, packet_type: 201, packet_len: 1 << 18, ssrc: Ssrc::new(369_020) };
+        assert_eq!(Header::parse(&sealed), Ok(header));
+        assert_eq!(Header::parse(&sealed[..8]), Ok(header));
+        assert_eq!(Header::parse(&sealed[..7]), Err(ParseError::TooShort));
+        assert_eq!(Header::parse(&[0; 8]), Err(ParseError::BadVersion));
+    }
+
+    #[test]
+    fn every_error_says_something_else() {
+        let errors = [
+            ParseError::TooShort,
+            ParseError::BadVersion,
+            ParseError::LengthOverrun,
+            ParseError::ReportOverrun,
+            ParseError::SourceOverrun,
+            ParseError::DescriptionOverrun,
+            ParseError::FieldOverrun,
+            ParseError::BadFeedback,
+            ParseError::PaddingZero,
+            ParseError::PaddingOverrun,
+            ParseError::PaddingNotLast,
+            ParseError::TrailingBytes,
+        ];
+        let texts: std::collections::BTreeSet<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), errors.len());
     }
 }

@@ -3,7 +3,9 @@
 mod vectors;
 
 use serde_json::{Value, json};
-use voice_rtp::rtcp::{Packet, ParseError, ReportBlock, Reports, packets, write_receiver_report, write_sender_report};
+use voice_rtp::rtcp::{
+    Item, Packet, ParseError, PayloadMessage, ReportBlock, Reports, packets, write_receiver_report, write_sender_report,
+};
 
 use crate::vectors::{bytes, hex, list, number, text};
 
@@ -21,8 +23,8 @@ fn packets_are_read_field_by_field() {
                     assert_eq!(number(expect, "type"), 200, "{name}");
                     let found = json!({
                         "ssrc": report.ssrc.get(),
-                        "ntp_seconds": report.info.ntp_seconds,
-                        "ntp_fraction": report.info.ntp_fraction,
+                        "ntp_seconds": report.info.ntp.seconds,
+                        "ntp_fraction": report.info.ntp.fraction,
                         "rtp_timestamp": report.info.rtp_timestamp.get(),
                         "packet_count": report.info.packet_count,
                         "octet_count": report.info.octet_count,
@@ -47,10 +49,17 @@ fn packets_are_read_field_by_field() {
                     assert_eq!(raw[4..], sources, "{name}");
                     assert_eq!(goodbye.reason(), None, "{name}");
                 }
-                Packet::Other(other) => {
-                    assert_eq!(u64::from(other.packet_type), number(expect, "type"));
-                    assert_eq!(u64::from(other.count), count, "{name}");
-                    assert_eq!(other.body, &bytes(expect, "raw")[4..], "{name}");
+                Packet::SourceDescription(description) => {
+                    assert_eq!(number(expect, "type"), 202, "{name}");
+                    assert_eq!(description.chunks().count() as u64, count, "{name}");
+                    let chunk = description.chunks().next().expect(name);
+                    assert_eq!(chunk.ssrc().get(), 369_020, "{name}");
+                    assert_eq!(chunk.items().collect::<Vec<_>>(), [Item::Cname(b"abcd")], "{name}");
+                }
+                Packet::PayloadFeedback(feedback) => {
+                    assert_eq!(number(expect, "type"), 206, "{name}");
+                    assert_eq!((feedback.sender.get(), feedback.media.get()), (1, 369_021), "{name}");
+                    assert_eq!(feedback.message, PayloadMessage::PictureLoss, "{name}");
                 }
                 other => panic!("{name}: {other:?}"),
             }
