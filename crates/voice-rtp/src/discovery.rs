@@ -9,10 +9,12 @@
 //! +------+------+-----------+------------------------------+------+
 //! ```
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 use core::net::IpAddr;
 
 use crate::number::Ssrc;
+
+mod address;
 
 /// What a client sends; the server answers with a [`Response`].
 ///
@@ -81,9 +83,8 @@ pub struct Response {
 impl Response {
     /// Writes the response to `out`, as a server does.
     pub fn write(&self, out: &mut [u8; DISCOVERY_LEN]) {
-        let mut text = Text { bytes: [0; ADDRESS_LEN], len: 0 };
-        write!(text, "{}", self.address).expect("the longest address is 45 characters and the field has room for 63");
-        Wire { kind: RESPONSE_TYPE, length: LENGTH_FIELD, ssrc: self.ssrc, address: &text.bytes, port: self.port }
+        let address = address::write(self.address);
+        Wire { kind: RESPONSE_TYPE, length: LENGTH_FIELD, ssrc: self.ssrc, address: &address, port: self.port }
             .write(out);
     }
 
@@ -107,12 +108,7 @@ impl Response {
             return Err(ResponseError::Ssrc);
         }
         let end = wire.address.iter().position(|&byte| byte == 0).ok_or(ResponseError::NoTerminator)?;
-        let address = wire
-            .address
-            .get(..end)
-            .and_then(|text| core::str::from_utf8(text).ok())
-            .and_then(|text| text.parse().ok())
-            .ok_or(ResponseError::Address)?;
+        let address = wire.address.get(..end).and_then(address::parse).ok_or(ResponseError::Address)?;
         if wire.port == 0 {
             return Err(ResponseError::Port);
         }
@@ -215,25 +211,6 @@ impl<'a> Wire<'a> {
         for (byte, field) in out.iter_mut().zip(fields) {
             *byte = field;
         }
-    }
-}
-
-/// A text that stays inside the address field and leaves its last byte zero.
-struct Text {
-    bytes: [u8; ADDRESS_LEN],
-    len: usize,
-}
-
-impl fmt::Write for Text {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.len + text.len();
-        if end >= ADDRESS_LEN {
-            return Err(fmt::Error);
-        }
-        let room = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
     }
 }
 
