@@ -42,11 +42,13 @@ impl Text {
             if place > 0 {
                 self.push(b'.');
             }
-            for unit in [100, 10, 1] {
-                if octet >= unit || unit == 1 {
-                    self.push(b'0' + octet / unit % 10);
-                }
+            if octet >= 100 {
+                self.push(b'0' + octet / 100);
             }
+            if octet >= 10 {
+                self.push(b'0' + octet / 10 % 10);
+            }
+            self.push(b'0' + octet % 10);
         }
     }
 
