@@ -25,7 +25,7 @@ impl SecretKey {
         Self(bytes)
     }
 
-    #[cfg(feature = "aws-lc")]
+    #[cfg(any(feature = "aws-lc", feature = "rust-crypto"))]
     pub(crate) const fn bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }

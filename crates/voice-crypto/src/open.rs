@@ -3,16 +3,23 @@
 use core::fmt;
 use core::ops::Range;
 
-use voice_rtp::{Packet, ParseError, RtpHeader, unencrypted_len};
+use voice_rtp::{Packet, ParseError, RtpHeader, Sequence};
 
-use crate::backend::Cipher;
+use crate::backend::{Backend, Cipher};
 use crate::key::SecretKey;
 use crate::mode::{Mode, OVERHEAD, SUFFIX_LEN, TAG_LEN};
+#[cfg(feature = "legacy")]
+use crate::nonce::zero_padded;
+use crate::replay::{ReplayError, ReplayWindow};
 
 /// Opens the packets of one session, in place and without allocating.
 ///
 /// It keeps no state between packets: the nonce is in each packet, and whether a packet was seen
-/// before is for the receiver of the stream to decide, by its sequence number.
+/// before is for the receiver of the stream to decide, by its sequence number or with a
+/// [`ReplayWindow`].
+///
+/// In every mode the plain packet is at the start of the buffer afterwards; where the tag was
+/// between header and ciphertext, the body was moved.
 ///
 /// ```
 /// use voice_crypto::{Mode, OpenError, Opener, Sealer, SecretKey};
@@ -43,7 +50,13 @@ impl Opener {
     /// Makes an opener for a session.
     #[must_use]
     pub fn new(mode: Mode, key: &SecretKey) -> Self {
-        Self { cipher: Cipher::new(mode, key.bytes()), mode }
+        Self::with_backend(Backend::preferred(), mode, key)
+    }
+
+    /// Makes an opener that decrypts with `backend`.
+    #[must_use]
+    pub fn with_backend(backend: Backend, mode: Mode, key: &SecretKey) -> Self {
+        Self { cipher: Cipher::new(backend, mode, key), mode }
     }
 
     /// Opens a sealed RTP packet in place and says where in it the media is.
@@ -53,10 +66,11 @@ impl Opener {
     ///
     /// # Errors
     ///
-    /// See [`OpenError`]. The contents of `packet` behind its header are then unspecified and must
-    /// not be used.
+    /// Every [`OpenError`] but [`Replayed`](OpenError::Replayed). After
+    /// [`TooShort`](OpenError::TooShort) `packet` is as it was, after the others its contents behind
+    /// the clear part are unspecified and must not be used.
     pub fn open_rtp(&self, packet: &mut [u8]) -> Result<OpenedRtp, OpenError> {
-        let clear_len = unencrypted_len(packet).map_err(|_| OpenError::TooShort)?;
+        let clear_len = self.mode.rtp_clear_len(packet).map_err(|_| OpenError::TooShort)?;
         let plain_len = self.open(packet, clear_len)?;
         let plain = packet.get(..plain_len).ok_or(OpenError::TooShort)?;
         let view = Packet::parse(plain)?;
@@ -66,6 +80,33 @@ impl Opener {
             extension: view.extension_range(),
             plain_len,
         })
+    }
+
+    /// Opens a sealed RTP packet like [`open_rtp`](Self::open_rtp), unless `window` says that it was
+    /// opened before.
+    ///
+    /// The window is that of the packet's SSRC. It is asked before anything is decrypted, and told
+    /// only of packets that are authentic: a forged one changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open_rtp`](Self::open_rtp), and [`OpenError::Replayed`], with nothing changed.
+    pub fn open_rtp_once<const WORDS: usize>(
+        &self,
+        window: &mut ReplayWindow<WORDS>,
+        packet: &mut [u8],
+    ) -> Result<OpenedRtp, OpenError> {
+        let Some(&[_, _, s0, s1, ..]) = packet.first_chunk::<{ RtpHeader::LEN }>() else {
+            return Err(OpenError::TooShort);
+        };
+        let sequence = Sequence::new(u16::from_be_bytes([s0, s1]));
+        window.check(sequence).map_err(OpenError::Replayed)?;
+        let opened = self.open_rtp(packet);
+        // An authentic packet of a bad shape was received as well: it cannot come twice.
+        if !matches!(opened, Err(OpenError::TooShort | OpenError::Auth)) {
+            window.accept(sequence);
+        }
+        opened
     }
 
     /// Opens a sealed RTCP packet in place and returns its plain length, in bytes.
@@ -81,22 +122,39 @@ impl Opener {
 
     /// Opens a sealed packet in place and returns its plain length, in bytes.
     ///
-    /// The first `clear_len` bytes are authenticated and stay as they are; the plain packet is
-    /// they and the decrypted bytes behind them.
+    /// The first `clear_len` bytes stay as they are; the plain packet is they and the decrypted
+    /// bytes behind them.
     ///
     /// # Errors
     ///
     /// [`OpenError::TooShort`] when there is no room for the clear part, tag and nonce suffix, with
     /// nothing changed. [`OpenError::Auth`] when the packet is not authentic; the bytes behind the
     /// clear part are then unspecified.
+    #[inline]
     pub fn open(&self, packet: &mut [u8], clear_len: usize) -> Result<usize, OpenError> {
-        let (rest, suffix) = packet.split_last_chunk_mut::<SUFFIX_LEN>().ok_or(OpenError::TooShort)?;
-        let (clear, sealed) = rest.split_at_mut_checked(clear_len).ok_or(OpenError::TooShort)?;
-        if sealed.len() < TAG_LEN {
-            return Err(OpenError::TooShort);
+        match &self.cipher {
+            Cipher::Aead(aead) => {
+                let (rest, suffix) = packet.split_last_chunk_mut::<SUFFIX_LEN>().ok_or(OpenError::TooShort)?;
+                let (clear, sealed) = rest.split_at_mut_checked(clear_len).ok_or(OpenError::TooShort)?;
+                if sealed.len() < TAG_LEN {
+                    return Err(OpenError::TooShort);
+                }
+                aead.open(*suffix, clear, sealed).map_err(|_| OpenError::Auth)?;
+                Ok(packet.len() - OVERHEAD)
+            }
+            #[cfg(feature = "legacy")]
+            Cipher::Secretbox(secretbox) => {
+                let end = packet.len().checked_sub(self.mode.suffix_len()).ok_or(OpenError::TooShort)?;
+                let (rest, suffix) = packet.split_at_mut_checked(end).ok_or(OpenError::TooShort)?;
+                let (clear, sealed) = rest.split_at_mut_checked(clear_len).ok_or(OpenError::TooShort)?;
+                let (tag, body) = sealed.split_first_chunk_mut::<TAG_LEN>().ok_or(OpenError::TooShort)?;
+                // The nonce is at the end of the packet or, without a suffix, is the header.
+                let nonce = zero_padded(if suffix.is_empty() { clear } else { suffix });
+                secretbox.open(&nonce, tag, body).map_err(|_| OpenError::Auth)?;
+                sealed.copy_within(TAG_LEN.., 0);
+                Ok(packet.len() - self.mode.overhead())
+            }
         }
-        self.cipher.open(*suffix, clear, sealed).map_err(|_| OpenError::Auth)?;
-        Ok(packet.len() - OVERHEAD)
     }
 
     /// Returns the mode of the session.
@@ -118,7 +176,7 @@ impl fmt::Debug for Opener {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct OpenedRtp {
-    /// The header, now authentic.
+    /// The header, now authentic if [`Mode::authenticates_header`].
     pub header: RtpHeader,
     /// The media, without extension body and padding. It may be empty.
     pub payload: Range<usize>,
@@ -136,8 +194,15 @@ pub enum OpenError {
     TooShort,
     /// The packet is not authentic: damaged, forged, or sealed with another key or mode.
     Auth,
+    /// The packet was opened before, or is too old to tell. Only from
+    /// [`Opener::open_rtp_once`].
+    Replayed(ReplayError),
     /// The packet is authentic and its RTP version is not 2.
     BadVersion,
+    /// The packet is authentic and has fewer contributing sources than it announces.
+    ///
+    /// Only in modes that encrypt the sources; in the others it is [`TooShort`](Self::TooShort).
+    CsrcOverrun,
     /// The packet is authentic and its extension is longer than what was encrypted.
     ExtensionOverrun,
     /// The packet is authentic and its padding count is zero.
@@ -151,7 +216,9 @@ impl fmt::Display for OpenError {
         f.write_str(match self {
             Self::TooShort => "too short for a sealed packet",
             Self::Auth => "the packet is not authentic",
+            Self::Replayed(_) => "the packet may have been opened before",
             Self::BadVersion => "rtp version is not 2",
+            Self::CsrcOverrun => "contributing sources run past the end",
             Self::ExtensionOverrun => "extension body runs past the end",
             Self::PaddingZero => "padding count is zero",
             Self::PaddingOverrun => "padding is larger than the payload",
@@ -159,16 +226,24 @@ impl fmt::Display for OpenError {
     }
 }
 
-impl core::error::Error for OpenError {}
+impl core::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Replayed(source) => Some(source),
+            _ => None,
+        }
+    }
+}
 
 impl From<ParseError> for OpenError {
     fn from(error: ParseError) -> Self {
         match error {
             ParseError::BadVersion => Self::BadVersion,
-            ParseError::ExtensionOverrun => Self::ExtensionOverrun,
+            ParseError::CsrcOverrun => Self::CsrcOverrun,
+            ParseError::ExtensionPreambleOverrun | ParseError::ExtensionOverrun => Self::ExtensionOverrun,
             ParseError::PaddingZero => Self::PaddingZero,
             ParseError::PaddingOverrun => Self::PaddingOverrun,
-            // The clear part was measured before opening, so only these could be left.
+            // The fixed header was there before opening, so nothing else is left.
             _ => Self::TooShort,
         }
     }

@@ -2,18 +2,24 @@
 
 use core::fmt;
 
-use voice_rtp::{ParseError, unencrypted_len};
+use voice_rtp::ParseError;
 
-use crate::backend::Cipher;
+use crate::backend::{Backend, Cipher};
 use crate::key::SecretKey;
 use crate::mode::{Mode, OVERHEAD, SUFFIX_LEN, TAG_LEN};
+use crate::nonce::{MAX_PACKETS, NonceStart, Nonces, SuffixOrder};
 use crate::open::RTCP_CLEAR_LEN;
 
 /// Seals the packets of one direction of one session, in place and without allocating.
 ///
-/// It owns the nonce counter. The counter moves with every packet and cannot be set, and the sealer
-/// cannot be cloned, so no two packets of one sealer share a nonce. Make **one** sealer per key and
-/// direction and keep it as long as the key: a resumed session keeps both.
+/// It owns the nonces. Their counter is shared by RTP and RTCP, moves with every packet and cannot
+/// be set, and the sealer cannot be cloned, so no two packets of one sealer share a nonce. Where the
+/// header is the nonce (`xsalsa20_poly1305`), a header that could repeat one is refused. Make
+/// **one** sealer per key and direction and keep it as long as the key: a resumed session keeps both.
+///
+/// In every mode the caller puts the plain packet at the start of a buffer and gets the sealed one
+/// there, [`Mode::overhead`] bytes longer. Where the tag belongs between header and ciphertext (the
+/// `xsalsa20_poly1305` modes), the sealer moves the body.
 ///
 /// ```
 /// use voice_crypto::{Mode, OVERHEAD, Opener, Sealer, SecretKey};
@@ -44,20 +50,20 @@ use crate::open::RTCP_CLEAR_LEN;
 pub struct Sealer {
     cipher: Cipher,
     mode: Mode,
-    order: SuffixOrder,
-    first_nonce: u32,
-    used: u32,
-    limit: u32,
+    nonces: Nonces,
 }
 
 impl Sealer {
-    /// Makes a sealer whose first packet has the nonce `first_nonce`.
-    ///
-    /// Both directions use one key, so a random start makes it unlikely that the counters of the
-    /// two sides meet.
+    /// Makes a sealer whose nonces begin at `start`, for most a random `u32`.
     #[must_use]
-    pub fn new(mode: Mode, key: &SecretKey, first_nonce: u32) -> Self {
-        Self::with_limit(mode, key, first_nonce, MAX_PACKETS)
+    pub fn new(mode: Mode, key: &SecretKey, start: impl Into<NonceStart>) -> Self {
+        Self::with_limit(mode, key, start, MAX_PACKETS)
+    }
+
+    /// Makes a sealer that encrypts with `backend`.
+    #[must_use]
+    pub fn with_backend(backend: Backend, mode: Mode, key: &SecretKey, start: impl Into<NonceStart>) -> Self {
+        Self { cipher: Cipher::new(backend, mode, key), mode, nonces: Nonces::new(start.into(), MAX_PACKETS) }
     }
 
     /// Makes a sealer that refuses after `packets` packets, at most [`MAX_PACKETS`].
@@ -73,15 +79,9 @@ impl Sealer {
     /// assert_eq!(sealer.seal_rtcp(&mut rtcp, 8), Err(SealError::NonceExhausted));
     /// ```
     #[must_use]
-    pub fn with_limit(mode: Mode, key: &SecretKey, first_nonce: u32, packets: u32) -> Self {
-        Self {
-            cipher: Cipher::new(mode, key.bytes()),
-            mode,
-            order: SuffixOrder::BigEndian,
-            first_nonce,
-            used: 0,
-            limit: packets.min(MAX_PACKETS),
-        }
+    pub fn with_limit(mode: Mode, key: &SecretKey, start: impl Into<NonceStart>, packets: u32) -> Self {
+        let cipher = Cipher::new(Backend::preferred(), mode, key);
+        Self { cipher, mode, nonces: Nonces::new(start.into(), packets) }
     }
 
     /// Chooses how the counter is written at the end of a packet, before the first one.
@@ -93,8 +93,7 @@ impl Sealer {
     /// When a packet was already sealed.
     #[must_use]
     pub fn with_suffix_order(mut self, order: SuffixOrder) -> Self {
-        assert!(self.used == 0, "the suffix order is chosen before the first packet");
-        self.order = order;
+        self.nonces.set_order(order);
         self
     }
 
@@ -108,7 +107,7 @@ impl Sealer {
     /// the header it announces.
     pub fn seal_rtp(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, SealError> {
         let plain = buffer.get(..len).ok_or(SealError::Bounds)?;
-        let clear_len = unencrypted_len(plain).map_err(SealError::Header)?;
+        let clear_len = self.mode.rtp_clear_len(plain).map_err(SealError::Header)?;
         self.seal(buffer, clear_len, len)
     }
 
@@ -125,31 +124,60 @@ impl Sealer {
 
     /// Seals the plain packet in `buffer[..len]` in place and returns the sealed length.
     ///
-    /// The first `clear_len` bytes stay readable and are authenticated, the rest is encrypted. The
-    /// tag and the nonce suffix go behind it, so `buffer` needs [`OVERHEAD`] bytes after `len`.
+    /// The first `clear_len` bytes stay readable and, if the mode does that, are authenticated; the
+    /// rest is encrypted. `buffer` needs [`Mode::overhead`] bytes after `len`; bytes behind those are
+    /// left alone.
+    ///
+    /// For callers who know the clear part without reading it from the packet. In
+    /// `xsalsa20_poly1305` the clear part is the nonce, so it is 12 bytes for RTP or 8 for RTCP.
     ///
     /// # Errors
     ///
     /// [`SealError::Bounds`] or [`SealError::NoRoom`] when the lengths do not fit, with nothing
-    /// changed. [`SealError::NonceExhausted`] when the key is used up, with nothing changed.
+    /// changed. [`SealError::NonceExhausted`] when the key is used up and
+    /// [`SealError::NonceReused`] when the header would repeat a nonce, with nothing changed.
     /// [`SealError::Cipher`] when the cipher failed; the buffer must not be sent.
+    #[inline]
     pub fn seal(&mut self, buffer: &mut [u8], clear_len: usize, len: usize) -> Result<usize, SealError> {
         let (plain, room) = buffer.split_at_mut_checked(len).ok_or(SealError::Bounds)?;
         let (clear, secret) = plain.split_at_mut_checked(clear_len).ok_or(SealError::Bounds)?;
-        let (tag, room) = room.split_first_chunk_mut::<TAG_LEN>().ok_or(SealError::NoRoom)?;
-        let suffix = room.first_chunk_mut::<SUFFIX_LEN>().ok_or(SealError::NoRoom)?;
+        match &self.cipher {
+            Cipher::Aead(aead) => {
+                let (tag, room) = room.split_first_chunk_mut::<TAG_LEN>().ok_or(SealError::NoRoom)?;
+                let suffix = room.first_chunk_mut::<SUFFIX_LEN>().ok_or(SealError::NoRoom)?;
+                *suffix = self.nonces.next_suffix()?;
+                aead.seal(*suffix, clear, secret, tag).map_err(|_| SealError::Cipher)?;
+                Ok(len + OVERHEAD)
+            }
+            #[cfg(feature = "legacy")]
+            Cipher::Secretbox(secretbox) => {
+                let (suffix_len, secret_len) = (self.mode.suffix_len(), secret.len());
+                if room.len() < self.mode.overhead() {
+                    return Err(SealError::NoRoom);
+                }
+                let nonce = self.nonces.next_secretbox(self.mode, clear)?;
 
-        *suffix = self.next_suffix()?;
-        self.cipher.seal(*suffix, clear, secret, tag).map_err(|_| SealError::Cipher)?;
-        Ok(len + OVERHEAD)
+                // Tag, ciphertext and suffix follow the clear part, so the body moves.
+                let (_, rest) = buffer.split_at_mut_checked(clear_len).ok_or(SealError::Bounds)?;
+                rest.copy_within(..secret_len, TAG_LEN);
+                let (tag, rest) = rest.split_first_chunk_mut::<TAG_LEN>().ok_or(SealError::NoRoom)?;
+                let (secret, rest) = rest.split_at_mut_checked(secret_len).ok_or(SealError::NoRoom)?;
+                secretbox.seal(&nonce, secret, tag).map_err(|_| SealError::Cipher)?;
+                for (to, from) in rest.iter_mut().zip(nonce.iter().take(suffix_len)) {
+                    *to = *from;
+                }
+                Ok(len + self.mode.overhead())
+            }
+        }
     }
 
     /// Returns how many packets this sealer can still seal.
     ///
-    /// Rejoin the call, which brings a new key, well before it reaches 0.
+    /// Rejoin the call, which brings a new key, well before it reaches 0. In `xsalsa20_poly1305` it
+    /// is an upper bound: headers run out earlier, see [`SealError::NonceExhausted`].
     #[must_use]
     pub const fn remaining(&self) -> u64 {
-        (self.limit - self.used) as u64
+        self.nonces.remaining() as u64
     }
 
     /// Returns the mode of the session.
@@ -157,37 +185,12 @@ impl Sealer {
     pub const fn mode(&self) -> Mode {
         self.mode
     }
-
-    /// Takes the next value of the counter. It is spent whatever happens to the packet.
-    fn next_suffix(&mut self) -> Result<[u8; SUFFIX_LEN], SealError> {
-        if self.used >= self.limit {
-            return Err(SealError::NonceExhausted);
-        }
-        let nonce = self.first_nonce.wrapping_add(self.used);
-        self.used += 1;
-        Ok(match self.order {
-            SuffixOrder::BigEndian => nonce.to_be_bytes(),
-            SuffixOrder::LittleEndian => nonce.to_le_bytes(),
-        })
-    }
 }
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sealer").field("mode", &self.mode).field("remaining", &self.remaining()).finish_non_exhaustive()
     }
-}
-
-/// How a sealer writes its counter at the end of a packet.
-///
-/// Receivers copy the four bytes without interpreting them, so either order is understood.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum SuffixOrder {
-    /// The order of most clients.
-    #[default]
-    BigEndian,
-    /// The order of the media servers.
-    LittleEndian,
 }
 
 /// Why a packet was not sealed.
@@ -201,7 +204,17 @@ pub enum SealError {
     /// The buffer has no room for the tag and the nonce suffix behind the packet.
     NoRoom,
     /// Every nonce the sealer may use is spent; the session needs a new key.
+    ///
+    /// In `xsalsa20_poly1305` also when the timestamps of a stream went once around, almost (24.8
+    /// hours of audio), at the ninth SSRC, and at the ninth different RTCP header.
     NonceExhausted,
+    /// The header is or could be that of an earlier packet and would repeat its nonce.
+    ///
+    /// Only in `xsalsa20_poly1305`. There each SSRC must go forward: a later timestamp (by less
+    /// than half the range), or the same one and a sequence number that did not have it yet. SSRC 0
+    /// is refused. An RTCP header is sealed once, so a second report of the same type and length is
+    /// refused: that mode cannot protect both.
+    NonceReused,
     /// The cipher failed.
     Cipher,
 }
@@ -213,6 +226,7 @@ impl fmt::Display for SealError {
             Self::Header(_) => "the packet has no complete rtp header",
             Self::NoRoom => "no room for tag and nonce behind the packet",
             Self::NonceExhausted => "every nonce of this key is spent",
+            Self::NonceReused => "the header would repeat a nonce",
             Self::Cipher => "the cipher failed",
         })
     }
@@ -226,9 +240,3 @@ impl core::error::Error for SealError {
         }
     }
 }
-
-/// How many packets one sealer seals at most: 65 536 fewer than there are nonces.
-///
-/// At 50 packets a second that is 994 days. Stopping early leaves room for counting wrongly by a
-/// little, and none for repeating a nonce.
-pub const MAX_PACKETS: u32 = u32::MAX - 0xFFFF;

@@ -6,10 +6,10 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::Refused;
 use crate::key::SecretKey;
-use crate::mode::{Mode, SUFFIX_LEN, TAG_LEN};
+use crate::mode::{SUFFIX_LEN, TAG_LEN};
 
-/// The cipher of one session: a mode and its key.
-pub(crate) enum Cipher {
+/// A cipher and its key.
+pub(crate) enum Aead {
     /// The key schedule is computed once.
     Aes(LessSafeKey),
     /// The session key. Each packet has its own subkey, because the counter is in the part of the
@@ -17,14 +17,13 @@ pub(crate) enum Cipher {
     XChaCha(Zeroizing<[u8; SecretKey::LEN]>),
 }
 
-impl Cipher {
-    pub(crate) fn new(mode: Mode, key: &[u8; SecretKey::LEN]) -> Self {
-        match mode {
-            Mode::Aes256GcmRtpsize => {
-                Self::Aes(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("an AES-256 key has 32 bytes")))
-            }
-            Mode::XChaCha20Poly1305Rtpsize => Self::XChaCha(Zeroizing::new(*key)),
-        }
+impl Aead {
+    pub(crate) fn aes(key: &[u8; SecretKey::LEN]) -> Self {
+        Self::Aes(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("an AES-256 key has 32 bytes")))
+    }
+
+    pub(crate) fn xchacha(key: &[u8; SecretKey::LEN]) -> Self {
+        Self::XChaCha(Zeroizing::new(*key))
     }
 
     /// Encrypts `in_out` in place and writes the tag.

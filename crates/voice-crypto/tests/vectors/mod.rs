@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 /// Known answers for every transport mode, each made by two independent implementations that
-/// agreed: OpenSSL and PyCryptodome for AES-GCM, libsodium and PyCryptodome for XChaCha20-Poly1305.
+/// agreed: OpenSSL and PyCryptodome for AES-GCM, libsodium and PyCryptodome for XChaCha20-Poly1305,
+/// libsodium and a composition of PyCryptodome's Salsa20 with OpenSSL's Poly1305 for secretbox.
 pub(crate) fn transport() -> Value {
     serde_json::from_str(include_str!("transport.json")).expect("the vectors are JSON")
 }
