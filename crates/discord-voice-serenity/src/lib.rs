@@ -93,9 +93,8 @@ impl VoiceGatewayManager for SerenityVoice {
                 self_deaf: state.self_deaf,
                 self_mute: state.self_mute,
                 self_video: state.self_video,
-                session_id: SessionId::new(state.session_id.as_str()),
                 suppress: state.suppress,
-                user_id: UserId::new(state.user_id.get()),
+                ..VoiceState::new(UserId::new(state.user_id.get()), SessionId::new(state.session_id.as_str()))
             });
         }
     }

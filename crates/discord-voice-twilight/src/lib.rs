@@ -70,9 +70,8 @@ pub fn gateway_event(event: &Event) -> Option<GatewayEvent> {
                 self_deaf: state.self_deaf,
                 self_mute: state.self_mute,
                 self_video: state.self_video,
-                session_id: SessionId::new(state.session_id.as_str()),
                 suppress: state.suppress,
-                user_id: UserId::new(state.user_id.get()),
+                ..VoiceState::new(UserId::new(state.user_id.get()), SessionId::new(state.session_id.as_str()))
             }))
         }
         Event::VoiceServerUpdate(update) => Some(GatewayEvent::VoiceServer(VoiceServerUpdate {

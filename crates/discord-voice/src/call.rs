@@ -11,8 +11,8 @@ use std::{
 use voice_crypto::{Mode, SecretKey, negotiate_from};
 use voice_dave::{ReceiveMode, SendMode};
 use voice_model::{
-    ClientMessage, ClientSpeaking, CloseCode, Ready, SelectProtocol, SelectProtocolData, ServerMessage,
-    SessionDescription, SpeakingFlags, UserId,
+    ClientMessage, ClientSpeaking, CloseCode, Ready, SelectProtocol, ServerMessage, SessionDescription, SpeakingFlags,
+    UserId,
 };
 use voice_rtp::Ssrc;
 use voice_udp::{DISCOVERY_LEN, Discovery, MediaConfig, Receiver, Sender, media};
@@ -444,12 +444,8 @@ impl CallSession {
             Some(Ok(address)) => {
                 self.times.discovered = Some(now.saturating_duration_since(self.started));
                 self.phase = Phase::Selecting;
-                let data = SelectProtocolData {
-                    address: address.ip().to_string(),
-                    port: address.port(),
-                    mode: self.mode.map(Mode::wire_name).unwrap_or_default().to_owned(),
-                };
-                let select = SelectProtocol { protocol: "udp".to_owned(), data };
+                let mode = self.mode.map(Mode::wire_name).unwrap_or_default();
+                let select = SelectProtocol::udp(address.ip().to_string(), address.port(), mode);
                 // A session that was lost meanwhile identifies again and sends another Ready.
                 let _ = self.session.send(now, ClientMessage::SelectProtocol(select));
             }

@@ -87,16 +87,8 @@ mod tests {
     fn state(user: UserId, channel: Option<u64>) -> VoiceState {
         VoiceState {
             channel_id: channel.map(ChannelId::new),
-            deaf: false,
             guild_id: Some(GUILD),
-            mute: false,
-            request_to_speak_timestamp: None,
-            self_deaf: false,
-            self_mute: false,
-            self_video: false,
-            session_id: SessionId::new("session"),
-            suppress: false,
-            user_id: user,
+            ..VoiceState::new(user, SessionId::new("session"))
         }
     }
 

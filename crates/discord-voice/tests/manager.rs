@@ -99,19 +99,7 @@ impl Gateway {
 }
 
 fn state(channel_id: Option<ChannelId>, session_id: &str) -> VoiceState {
-    VoiceState {
-        channel_id,
-        deaf: false,
-        guild_id: Some(GUILD),
-        mute: false,
-        request_to_speak_timestamp: None,
-        self_deaf: false,
-        self_mute: false,
-        self_video: false,
-        session_id: SessionId::new(session_id),
-        suppress: false,
-        user_id: ALICE,
-    }
+    VoiceState { channel_id, guild_id: Some(GUILD), ..VoiceState::new(ALICE, SessionId::new(session_id)) }
 }
 
 async fn end_of(events: &mut discord_voice::Events) -> EndReason {

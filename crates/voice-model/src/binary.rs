@@ -26,7 +26,20 @@ pub struct BinaryMessage<'a> {
     pub payload: &'a [u8],
 }
 
+/// The first gateway version whose servers number binary messages (Discord docs, Voice Connections, "Buffered
+/// Resume").
+pub const NUMBERED_SINCE: u8 = 8;
+
 impl<'a> BinaryMessage<'a> {
+    /// Decodes a message of a server on any gateway version: only since [`NUMBERED_SINCE`] it begins with a number.
+    ///
+    /// # Errors
+    ///
+    /// The message is shorter than its header or larger than [`MAX_MESSAGE_LEN`].
+    pub fn decode_server_on(version: u8, bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        if version >= NUMBERED_SINCE { Self::decode_server(bytes) } else { Self::decode_client(bytes) }
+    }
+
     /// Decodes a message of a server on gateway version 8 or later: a big-endian 16-bit number,
     /// the opcode in one byte, the payload.
     ///

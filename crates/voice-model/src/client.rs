@@ -1,11 +1,10 @@
 //! Messages that a client sends.
 
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
-
 use crate::{
-    ChannelId, DecodeError, GuildId, Heartbeat, Opcode, SessionId, SpeakingFlags, Token, UnknownMessage, UserId,
+    ClientSessionUpdate, ClientSpeaking, ClientVideo, DaveTransitionReady, DecodeError, Heartbeat, Identify,
+    MediaSinkWants, MlsInvalidCommitWelcome, Opcode, Resume, SelectProtocol, UnknownMessage,
     codec::{self, Envelope},
+    field::Empty,
 };
 
 /// A text message of a client.
@@ -36,88 +35,30 @@ pub enum ClientMessage {
     Speaking(ClientSpeaking),
     /// Continues a session.
     Resume(Resume),
-    /// Any other opcode, those of servers included.
+    /// Tells which video we send (community documentation).
+    Video(ClientVideo),
+    /// Our codecs changed (community documentation).
+    SessionUpdate(ClientSessionUpdate),
+    /// Tells what we want to receive (community documentation).
+    MediaSinkWants(MediaSinkWants),
+    /// Asks for the versions of the server (community documentation).
+    VoiceBackendVersion,
+    /// Ready for a transition of end-to-end encryption.
+    DaveTransitionReady(DaveTransitionReady),
+    /// A commit or a welcome could not be processed.
+    MlsInvalidCommitWelcome(MlsInvalidCommitWelcome),
+    /// The transport could not be set up (community documentation).
+    NoRoute,
+    /// Any other opcode: those of servers, dead ones (10, 17, 19) and those to come; and what only community
+    /// documentation describes, in another form.
     Unknown(UnknownMessage),
-}
-
-/// Opcode 0: begins a session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identify {
-    /// The guild.
-    pub server_id: GuildId,
-    /// Our own user.
-    pub user_id: UserId,
-    /// The session of our user in the guild.
-    pub session_id: SessionId,
-    /// The token of the voice server.
-    pub token: Token,
-    /// The highest version of end-to-end encryption we can do; 0 is none, and what a missing
-    /// value means.
-    #[serde(default, deserialize_with = "or_default")]
-    pub max_dave_protocol_version: u16,
-    /// The channel; gateway version 9 requires it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub channel_id: Option<ChannelId>,
-}
-
-/// Opcode 1: chooses the transport.
-///
-/// What servers take besides (`codecs`, analytics) is neither read nor sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SelectProtocol {
-    /// `udp`; browsers use `webrtc`.
-    pub protocol: String,
-    /// Where and how we receive.
-    ///
-    /// Empty when a decoded message asks for another protocol than `udp` with other data.
-    pub data: SelectProtocolData,
-}
-
-/// Where and how a client receives media.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct SelectProtocolData {
-    /// Our external address, found by IP discovery.
-    pub address: String,
-    /// Our external UDP port, found by IP discovery.
-    pub port: u16,
-    /// One of the modes of [`Ready`](crate::Ready).
-    pub mode: String,
-}
-
-/// Opcode 5 of a client: tells how we speak, and with which SSRC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ClientSpeaking {
-    /// How we speak.
-    pub speaking: SpeakingFlags,
-    /// Voice delay in milliseconds; bots send 0.
-    #[serde(default, deserialize_with = "or_default")]
-    pub delay: u32,
-    /// Our SSRC, from [`Ready`](crate::Ready).
-    pub ssrc: u32,
-}
-
-/// Opcode 7: continues a session on a new connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resume {
-    /// The guild.
-    pub server_id: GuildId,
-    /// The session of our user in the guild.
-    pub session_id: SessionId,
-    /// The token of the voice server.
-    pub token: Token,
-    /// The number of the last numbered message, after which the server replays; -1 or `None`
-    /// when there was none. Gateway version 8 and later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seq_ack: Option<i64>,
-    /// The channel; gateway version 9 requires it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub channel_id: Option<ChannelId>,
 }
 
 impl ClientMessage {
     /// Decodes a text message, as a server does.
     ///
-    /// Keys without a meaning here are ignored, and so is a `seq`.
+    /// A payload that only community documentation describes, and that has another form than that, comes as
+    /// `Unknown`: nobody promised it. Keys without a meaning here are ignored, and so is a `seq`.
     ///
     /// # Errors
     ///
@@ -131,6 +72,13 @@ impl ClientMessage {
             Opcode::Heartbeat => Self::Heartbeat(Heartbeat::decode(&envelope)?),
             Opcode::Speaking => Self::Speaking(envelope.object()?),
             Opcode::Resume => Self::Resume(envelope.object()?),
+            Opcode::Video => envelope.described().map_or_else(Self::Unknown, Self::Video),
+            Opcode::SessionUpdate => envelope.described().map_or_else(Self::Unknown, Self::SessionUpdate),
+            Opcode::MediaSinkWants => envelope.described().map_or_else(Self::Unknown, Self::MediaSinkWants),
+            Opcode::VoiceBackendVersion => Self::VoiceBackendVersion,
+            Opcode::DaveTransitionReady => Self::DaveTransitionReady(envelope.object()?),
+            Opcode::MlsInvalidCommitWelcome => Self::MlsInvalidCommitWelcome(envelope.object()?),
+            Opcode::NoRoute => Self::NoRoute,
             _ => Self::Unknown(envelope.unknown()),
         })
     }
@@ -144,6 +92,13 @@ impl ClientMessage {
             Self::Heartbeat(_) => Opcode::Heartbeat,
             Self::Speaking(_) => Opcode::Speaking,
             Self::Resume(_) => Opcode::Resume,
+            Self::Video(_) => Opcode::Video,
+            Self::SessionUpdate(_) => Opcode::SessionUpdate,
+            Self::MediaSinkWants(_) => Opcode::MediaSinkWants,
+            Self::VoiceBackendVersion => Opcode::VoiceBackendVersion,
+            Self::DaveTransitionReady(_) => Opcode::DaveTransitionReady,
+            Self::MlsInvalidCommitWelcome(_) => Opcode::MlsInvalidCommitWelcome,
+            Self::NoRoute => Opcode::NoRoute,
             Self::Unknown(message) => message.opcode,
         }
     }
@@ -158,47 +113,15 @@ impl ClientMessage {
             Self::Heartbeat(data) => data.encode(),
             Self::Speaking(data) => codec::encode(opcode, data, None),
             Self::Resume(data) => codec::encode(opcode, data, None),
+            Self::Video(data) => codec::encode(opcode, data, None),
+            Self::SessionUpdate(data) => codec::encode(opcode, data, None),
+            Self::MediaSinkWants(data) => codec::encode(opcode, data, None),
+            Self::DaveTransitionReady(data) => codec::encode(opcode, data, None),
+            Self::MlsInvalidCommitWelcome(data) => codec::encode(opcode, data, None),
+            Self::VoiceBackendVersion | Self::NoRoute => codec::encode(opcode, &Empty {}, None),
             Self::Unknown(message) => codec::encode(opcode, message.raw(), None),
         }
     }
-}
-
-impl SelectProtocol {
-    /// The protocol of bots: media over UDP.
-    pub const UDP: &str = "udp";
-
-    /// Chooses UDP with the address that IP discovery found, and a mode.
-    #[must_use]
-    pub fn udp(address: impl Into<String>, port: u16, mode: impl Into<String>) -> Self {
-        let data = SelectProtocolData { address: address.into(), port, mode: mode.into() };
-        Self { protocol: Self::UDP.to_owned(), data }
-    }
-
-    fn decode(envelope: &Envelope<'_>) -> Result<Self, DecodeError> {
-        #[derive(Deserialize)]
-        struct Parts<'a> {
-            protocol: String,
-            #[serde(borrow)]
-            data: Option<&'a RawValue>,
-        }
-
-        let Parts { protocol, data } = envelope.object()?;
-        // Of another protocol its name has to arrive, which is what the answer depends on.
-        let data = match envelope.inner_object(data) {
-            Err(_) if protocol != Self::UDP => SelectProtocolData::default(),
-            data => data?,
-        };
-        Ok(Self { protocol, data })
-    }
-}
-
-/// Reads `null` like a missing key.
-pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 #[cfg(test)]
@@ -248,16 +171,6 @@ mod tests {
         ];
         for (text, opcode) in cases {
             assert_eq!(wrong_payload(text), opcode);
-        }
-    }
-
-    #[test]
-    fn another_protocol_arrives_by_name() {
-        for data in [r#""v=0\r\no=- 1""#, "null", "{}", "[1]"] {
-            let text = format!(r#"{{"op":1,"d":{{"protocol":"webrtc","data":{data}}}}}"#);
-            let Ok(ClientMessage::SelectProtocol(select)) = ClientMessage::decode(&text) else { panic!("{text}") };
-            assert_eq!(select.protocol, "webrtc");
-            assert_eq!(select.data, SelectProtocolData::default());
         }
     }
 

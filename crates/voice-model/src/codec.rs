@@ -24,9 +24,9 @@ pub const MAX_DEPTH: usize = 32;
 /// ```
 /// use voice_model::{Opcode, ServerMessage};
 ///
-/// let decoded = ServerMessage::decode(r#"{"op":18,"d":{"flags":2},"seq":1}"#)?;
+/// let decoded = ServerMessage::decode(r#"{"op":33,"d":{"flags":2},"seq":1}"#)?;
 /// let ServerMessage::Unknown(message) = decoded.message else { unreachable!() };
-/// assert_eq!(message.opcode, Opcode::ClientFlags);
+/// assert_eq!(message.opcode, Opcode::Unknown(33));
 /// assert_eq!(message.data, r#"{"flags":2}"#);
 /// assert_eq!(decoded.sequence, Some(1)); // counts as received all the same
 /// # Ok::<(), voice_model::DecodeError>(())
@@ -85,6 +85,11 @@ impl<'a> Envelope<'a> {
     /// Decodes the payload as the object `T`.
     pub(crate) fn object<T: Deserialize<'a>>(&self) -> Result<T, DecodeError> {
         self.parse_object(self.data)
+    }
+
+    /// Decodes the payload as the object `T` that only community documentation describes, or hands it on as it is.
+    pub(crate) fn described<T: Deserialize<'a>>(&self) -> Result<T, UnknownMessage> {
+        self.object().map_err(|_| self.unknown())
     }
 
     /// Decodes a part of the payload as the object `T`.
@@ -189,7 +194,7 @@ fn not_json(error: &serde_json::Error) -> DecodeError {
 }
 
 /// Checks the nesting before any recursive code sees the text.
-fn check_depth(text: &str) -> Result<(), DecodeError> {
+pub(crate) fn check_depth(text: &str) -> Result<(), DecodeError> {
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
     for byte in text.bytes() {
         if in_string {

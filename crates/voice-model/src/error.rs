@@ -111,7 +111,7 @@ impl fmt::Display for DecodeError {
 impl Error for DecodeError {}
 
 /// Keeps of a serde message what our own types said, and drops what it quotes of the input.
-fn without_value(message: &str) -> String {
+pub(crate) fn without_value(message: &str) -> String {
     const FROM_TYPES: [&str; 2] = ["missing field `", "duplicate field `"];
     const EXPECTED: &str = ", expected ";
     if FROM_TYPES.iter().any(|start| message.starts_with(start)) {

@@ -74,6 +74,8 @@ ids! {
     GuildId
     /// The id of a voice or stage channel.
     ChannelId
+    /// The id of anything else: a sound or a lobby.
+    Snowflake
 }
 
 /// The text is not an id: one or more decimal digits whose value fits in 64 bits.
@@ -89,7 +91,7 @@ impl fmt::Display for ParseIdError {
 impl core::error::Error for ParseIdError {}
 
 /// Stricter than `u64::from_str`, which takes a leading plus sign.
-fn parse_decimal(text: &str) -> Option<u64> {
+pub(crate) fn parse_decimal(text: &str) -> Option<u64> {
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

@@ -8,7 +8,7 @@ mod id;
 mod opcode;
 
 pub use close::{CloseAction, CloseCode, ClosePolicy, Limit};
-pub use id::{ChannelId, GuildId, ParseIdError, UserId};
+pub use id::{ChannelId, GuildId, ParseIdError, Snowflake, UserId};
 pub use opcode::Opcode;
 
 #[cfg(feature = "serde")]
@@ -20,9 +20,17 @@ mod codec;
 #[cfg(feature = "serde")]
 mod error;
 #[cfg(feature = "serde")]
+mod field;
+#[cfg(feature = "serde")]
 mod heartbeat;
 #[cfg(feature = "serde")]
+mod json;
+#[cfg(feature = "serde")]
 mod main_gateway;
+#[cfg(feature = "serde")]
+mod mls;
+#[cfg(feature = "serde")]
+mod payload;
 #[cfg(feature = "serde")]
 mod secret;
 #[cfg(feature = "serde")]
@@ -31,23 +39,48 @@ mod server;
 mod speaking;
 
 #[cfg(feature = "serde")]
-pub use binary::BinaryMessage;
+pub use binary::{BinaryMessage, NUMBERED_SINCE};
 #[cfg(feature = "serde")]
-pub use client::{ClientMessage, ClientSpeaking, Identify, Resume, SelectProtocol, SelectProtocolData};
+pub use client::ClientMessage;
 #[cfg(feature = "serde")]
 pub use codec::{MAX_DEPTH, MAX_MESSAGE_LEN, MAX_SENT_LEN, UnknownMessage};
 #[cfg(feature = "serde")]
 pub use error::DecodeError;
 #[cfg(feature = "serde")]
+pub use field::MAX_EXPERIMENTS;
+#[cfg(feature = "serde")]
 pub use heartbeat::{Heartbeat, HeartbeatAck, HeartbeatForm};
 #[cfg(feature = "serde")]
-pub use main_gateway::{UpdateVoiceState, VoiceServerUpdate, VoiceState};
+pub use json::Json;
 #[cfg(feature = "serde")]
-pub use secret::{SecretKey, SessionId, Token};
-#[cfg(feature = "serde")]
-pub use server::{
-    ClientDisconnect, ClientsConnect, Hello, MAX_MODES, MAX_USER_IDS, Numbered, Ready, ServerMessage, ServerSpeaking,
-    SessionDescription,
+pub use main_gateway::{
+    AnimationKind, ChannelInfo, ChannelInfoEntry, ChannelInfoField, MAX_CHANNELS, MAX_COMMAND_LEN, MainGatewayCommand,
+    MainGatewayError, MainGatewayEvent, RequestChannelInfo, UpdateVoiceState, VoiceChannelEffect,
+    VoiceChannelStartTime, VoiceChannelStatus, VoiceServerUpdate, VoiceState,
 };
+#[cfg(feature = "serde")]
+pub use mls::{ClientBinary, ProposalsOperation, ServerBinary};
+#[cfg(feature = "serde")]
+pub use payload::dave::{
+    DaveExecuteTransition, DavePrepareEpoch, DavePrepareTransition, DaveTransitionReady, MlsInvalidCommitWelcome,
+};
+#[cfg(feature = "serde")]
+pub use payload::media::{ClientSessionUpdate, Codec, CodecKind, MAX_CODECS, ServerSessionUpdate, VoiceBackendVersion};
+#[cfg(feature = "serde")]
+pub use payload::members::{ClientDisconnect, ClientFlags, ClientPlatform, ClientsConnect, MAX_USER_IDS, Platform};
+#[cfg(feature = "serde")]
+pub use payload::session::{Hello, Identify, MAX_MODES, Ready, Resume};
+#[cfg(feature = "serde")]
+pub use payload::speaking::{ClientSpeaking, ServerSpeaking};
+#[cfg(feature = "serde")]
+pub use payload::transport::{SelectProtocol, SelectProtocolData, SessionDescription};
+#[cfg(feature = "serde")]
+pub use payload::video::{ClientVideo, MAX_STREAMS, Resolution, ResolutionKind, ServerVideo, Stream, StreamKind};
+#[cfg(feature = "serde")]
+pub use payload::wants::{MAX_WANTS, MediaSinkWants};
+#[cfg(feature = "serde")]
+pub use secret::{Sdp, SecretKey, SessionId, Token};
+#[cfg(feature = "serde")]
+pub use server::{Numbered, ServerMessage};
 #[cfg(feature = "serde")]
 pub use speaking::SpeakingFlags;

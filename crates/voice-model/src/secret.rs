@@ -8,6 +8,8 @@ use serde::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::field::Lenient;
+
 macro_rules! secret_texts {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
@@ -50,6 +52,14 @@ secret_texts! {
     Token
     /// The session of our own user, from the main gateway's Voice State Update.
     SessionId
+    /// Part of a session description (RFC 8866), which browsers exchange; it holds passwords of ICE.
+    Sdp
+}
+
+impl Lenient for Sdp {
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self::new(text))
+    }
 }
 
 /// The transport key of a session: what opcode 4 carries in `secret_key`.

@@ -13,7 +13,7 @@ use voice_model::{
 /// Opcodes without a payload type in either direction, with any JSON.
 fn unknown() -> impl Strategy<Value = UnknownMessage> {
     let data = prop_oneof![Just("null"), Just("{}"), Just(r#"{"a":[1,2.5,"\u0000"]}"#), Just("-0.0"), Just("\"\"")];
-    let opcode = prop_oneof![Just(10u64), Just(12), 14u64..33, 33u64..=u64::MAX];
+    let opcode = prop_oneof![Just(10u64), Just(17), Just(19), 25u64..31, 33u64..=u64::MAX];
     (opcode, data).prop_map(|(opcode, data)| UnknownMessage { opcode: Opcode::from(opcode), data: data.to_owned() })
 }
 
@@ -37,6 +37,8 @@ fn client() -> impl Strategy<Value = ClientMessage> {
                     token: Token::new(token),
                     max_dave_protocol_version,
                     channel_id,
+                    video: None,
+                    streams: None,
                 })
             }
         ),
@@ -68,7 +70,7 @@ fn server() -> impl Strategy<Value = ServerMessage> {
     let finite = any::<f64>().prop_filter("JSON has finite numbers only", |value| value.is_finite());
     prop_oneof![
         (any::<u32>(), any::<String>(), any::<u16>(), vec(any::<String>(), 0..=64))
-            .prop_map(|(ssrc, ip, port, modes)| ServerMessage::Ready(Ready { ssrc, ip, port, modes })),
+            .prop_map(|(ssrc, ip, port, modes)| ServerMessage::Ready(Ready::new(ssrc, ip, port, modes))),
         Just(ServerMessage::Heartbeat),
         (any::<String>(), any::<[u8; 32]>(), any::<u16>(), text(), text(), text()).prop_map(
             |(mode, key, version, audio_codec, video_codec, media_session_id)| {

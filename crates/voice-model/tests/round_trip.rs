@@ -3,8 +3,12 @@
 
 mod samples;
 
-use samples::{CLIENT, CLIENT_LENIENT, SERVER, SERVER_LENIENT};
-use voice_model::{ClientMessage, DecodeError, Opcode, ServerMessage, UpdateVoiceState, VoiceServerUpdate, VoiceState};
+use std::collections::BTreeSet;
+
+use samples::{CLIENT, CLIENT_LENIENT, DOCUMENTED_CLIENT, DOCUMENTED_SERVER, MAIN_GATEWAY, SERVER, SERVER_LENIENT};
+use voice_model::{
+    ClientBinary, ClientMessage, DecodeError, MainGatewayCommand, MainGatewayEvent, Opcode, ServerBinary, ServerMessage,
+};
 
 #[test]
 fn server_samples_are_written_as_they_were_read() {
@@ -36,23 +40,20 @@ fn other_spellings_are_read_and_written_in_ours() {
 fn only_opcodes_with_a_payload_type_are_typed() {
     for text in samples::server() {
         let message = ServerMessage::decode(text).unwrap().message;
-        let typed = matches!(message.opcode().code(), 2..=6 | 8 | 9 | 11 | 13);
+        let typed = matches!(message.opcode().code(), 2..=6 | 8 | 9 | 11..=16 | 18 | 20..=22 | 24);
+        let typed = typed && !text.contains("of nobody");
         assert_eq!(matches!(message, ServerMessage::Unknown(_)), !typed, "{text}");
     }
     for text in samples::client() {
         let message = ClientMessage::decode(text).unwrap();
-        let typed = matches!(message.opcode().code(), 0 | 1 | 3 | 5 | 7);
+        let typed = matches!(message.opcode().code(), 0 | 1 | 3 | 5 | 7 | 12 | 14..=16 | 23 | 31 | 32);
         assert_eq!(matches!(message, ClientMessage::Unknown(_)), !typed, "{text}");
     }
 }
 
 #[test]
 fn the_other_side_s_messages_never_panic_and_keep_their_opcode() {
-    let code = |text: &str| {
-        let rest = text.split_once("\"op\":").unwrap().1;
-        let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap();
-        Opcode::from(digits.parse::<u64>().unwrap())
-    };
+    let code = |text: &str| Opcode::from(opcode(text));
     for text in samples::client() {
         match ServerMessage::decode(text) {
             Ok(decoded) => assert_eq!(decoded.message.opcode(), code(text)),
@@ -80,21 +81,93 @@ fn every_truncation_is_an_error() {
 }
 
 #[test]
-fn main_gateway_samples() {
-    let update =
-        r#"{"guild_id":"613425648685547541","channel_id":"127121515262115840","self_mute":false,"self_deaf":false}"#;
-    let decoded: UpdateVoiceState = serde_json::from_str(update).unwrap();
-    assert_eq!(serde_json::to_string(&decoded).unwrap(), update);
-    assert_eq!(decoded.encode(), format!(r#"{{"op":4,"d":{update}}}"#));
+fn documented_messages_keep_every_value() {
+    for text in DOCUMENTED_SERVER.lines() {
+        assert_eq!(value(&through_server(text)), value(text));
+    }
+    for text in DOCUMENTED_CLIENT.lines() {
+        assert_eq!(value(&through_client(text)), value(text));
+    }
+    for text in MAIN_GATEWAY.lines() {
+        let again = match (MainGatewayEvent::decode(text).unwrap(), MainGatewayCommand::decode(text).unwrap()) {
+            (Some(event), None) => event.encode(value(text)["s"].as_u64().unwrap()),
+            (None, Some(command)) => command.encode(),
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(value(&again), value(text));
+    }
+}
 
-    let state = r#"{"guild_id":"613425648685547541","channel_id":"127121515262115840","user_id":"852892297661906993","session_id":"4f1d0c9be27a8e63","deaf":false,"mute":false,"self_deaf":false,"self_mute":false,"self_video":false,"suppress":false,"request_to_speak_timestamp":null}"#;
-    let decoded: VoiceState = serde_json::from_str(state).unwrap();
-    assert_eq!(serde_json::to_string(&decoded).unwrap(), state);
+#[test]
+fn documented_messages_are_of_every_opcode_in_use() {
+    let opcodes: BTreeSet<u64> = DOCUMENTED_SERVER.lines().chain(DOCUMENTED_CLIENT.lines()).map(opcode).collect();
+    let binary = samples::binary().map(|(server, bytes)| u64::from(bytes[if server { 2 } else { 0 }]));
+    let opcodes: Vec<u64> = opcodes.into_iter().chain(binary).filter(|code| *code <= 32).collect();
+    for opcode in Opcode::NAMED {
+        let dead = matches!(opcode, Opcode::Signal | Opcode::ChannelOptionsUpdate | Opcode::SpeedTest);
+        assert_eq!(opcodes.contains(&opcode.code()), !dead, "{opcode}");
+    }
+}
 
-    let server =
-        r#"{"token":"a6d2c81e07b94f35","guild_id":"613425648685547541","endpoint":"sample-1234.example.net:443"}"#;
-    let decoded: VoiceServerUpdate = serde_json::from_str(server).unwrap();
-    assert_eq!(serde_json::to_string(&decoded).unwrap(), server);
+#[test]
+fn binary_samples_are_written_as_they_were_read_and_cut_short_never_panic() {
+    for (server, bytes) in samples::binary() {
+        if !server {
+            assert_eq!(ClientBinary::decode(&bytes).unwrap().encode(), bytes);
+            continue;
+        }
+        let decoded = ServerBinary::decode(8, &bytes).unwrap();
+        assert_eq!(decoded.message.encode(decoded.sequence), bytes);
+        let old = ServerBinary::decode(7, &bytes[2..]).unwrap();
+        assert_eq!((old.sequence, old.message), (None, decoded.message));
+        for len in 0..bytes.len() {
+            let cut = ServerBinary::decode(8, &bytes[..len]);
+            match len {
+                0..3 => assert_eq!(cut, Err(DecodeError::TooShort { len })),
+                _ => assert_eq!(cut.map_or_else(|error| error.sequence(), |it| it.sequence), decoded.sequence),
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_that_nobody_knows_are_ignored_wherever_they_are() {
+    // Of these messages a copy as it came is kept, or keys are all there is to it.
+    let opaque = |text: &str| matches!(opcode(text), 10 | 15 | 17 | 19 | 33..) || text.contains("of nobody");
+    for text in samples::server().filter(|text| !opaque(text)) {
+        assert_eq!(ServerMessage::decode(&crowded(text)), ServerMessage::decode(text), "{text}");
+    }
+    for text in samples::client().filter(|text| !opaque(text)) {
+        assert_eq!(ClientMessage::decode(&crowded(text)), ClientMessage::decode(text), "{text}");
+    }
+    for text in MAIN_GATEWAY.lines().filter(|text| !text.contains("\"member\"") && !text.contains("\"emoji\"")) {
+        assert_eq!(MainGatewayEvent::decode(&crowded(text)), MainGatewayEvent::decode(text), "{text}");
+        assert_eq!(MainGatewayCommand::decode(&crowded(text)), MainGatewayCommand::decode(text), "{text}");
+    }
+}
+
+#[test]
+fn every_truncation_of_the_main_gateway_is_an_error() {
+    for text in MAIN_GATEWAY.lines() {
+        for len in 0..text.len() {
+            assert!(MainGatewayEvent::decode(&text[..len]).is_err());
+            assert!(MainGatewayCommand::decode(&text[..len]).is_err());
+        }
+    }
+}
+
+/// The message with a key more at the start of each of its objects.
+fn crowded(text: &str) -> String {
+    text.replace('{', r#"{"nobody knows":[{"it":null}],"#).replace(",}", "}")
+}
+
+fn value(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn opcode(text: &str) -> u64 {
+    let rest = text.split_once("\"op\":").unwrap().1;
+    rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
 }
 
 /// Decodes and encodes as a server's message.

@@ -154,14 +154,7 @@ mod tests {
     }
 
     fn identify(guild: GuildId, user: UserId, session: &str, token: &str) -> Identify {
-        Identify {
-            server_id: guild,
-            user_id: user,
-            session_id: SessionId::new(session),
-            token: Token::new(token),
-            max_dave_protocol_version: 0,
-            channel_id: None,
-        }
+        Identify::new(guild, user, SessionId::new(session), Token::new(token))
     }
 
     #[test]

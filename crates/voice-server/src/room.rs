@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use voice_model::{
-    ChannelId, ClientDisconnect, ClientsConnect, GuildId, Opcode, ServerMessage, ServerSpeaking, UnknownMessage, UserId,
+    ChannelId, ClientDisconnect, ClientFlags, ClientPlatform, ClientsConnect, GuildId, MediaSinkWants, ServerMessage,
+    ServerSpeaking, UserId,
 };
 
 use crate::Event;
@@ -50,8 +51,8 @@ impl Core {
             }
         }
         if version >= SINK_WANTS_VERSION {
-            let wants = UnknownMessage { opcode: Opcode::MediaSinkWants, data: r#"{"any":100}"#.to_owned() };
-            self.send_numbered(now, key, &ServerMessage::Unknown(wants));
+            let wants = MediaSinkWants::all(MediaSinkWants::FULL);
+            self.send_numbered(now, key, &ServerMessage::MediaSinkWants(wants));
         }
 
         let newcomer = ServerMessage::ClientsConnect(ClientsConnect { user_ids: vec![user] });
@@ -109,14 +110,12 @@ impl Core {
 
 /// Op 18. Bots have no flags.
 fn client_flags(user: UserId) -> ServerMessage {
-    let data = format!(r#"{{"user_id":"{user}","flags":null}}"#);
-    ServerMessage::Unknown(UnknownMessage { opcode: Opcode::ClientFlags, data })
+    ServerMessage::ClientFlags(ClientFlags { user_id: user, flags: None })
 }
 
 /// Op 20. Bots have no platform.
 fn client_platform(user: UserId) -> ServerMessage {
-    let data = format!(r#"{{"user_id":"{user}","platform":null}}"#);
-    ServerMessage::Unknown(UnknownMessage { opcode: Opcode::ClientPlatform, data })
+    ServerMessage::ClientPlatform(ClientPlatform { user_id: user, platform: None })
 }
 
 /// The first gateway version with op 15.

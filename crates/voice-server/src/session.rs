@@ -60,12 +60,8 @@ impl Core {
         });
         self.attach(id, version, key);
         self.stats.joins += 1;
-        let ready = Ready {
-            ssrc,
-            ip: self.config.media_addr.ip().to_string(),
-            port: self.config.media_addr.port(),
-            modes: self.config.modes.clone(),
-        };
+        let media = self.config.media_addr;
+        let ready = Ready::new(ssrc, media.ip().to_string(), media.port(), self.config.modes.clone());
         self.send_plain(now, key, &ServerMessage::Ready(ready));
         self.enter_room(now, key);
         Ok(())

@@ -6,7 +6,7 @@ use std::time::Instant;
 use voice_crypto::Mode;
 use voice_model::{
     BinaryMessage, ClientMessage, ClientSpeaking, CloseCode, DecodeError, Heartbeat, HeartbeatAck, HeartbeatForm,
-    Hello, Opcode, Resume, SecretKey, SelectProtocol, ServerMessage, SessionDescription, UnknownMessage, UserId,
+    Hello, Opcode, Resume, SecretKey, SelectProtocol, ServerMessage, SessionDescription, UserId, VoiceBackendVersion,
 };
 
 use crate::core::Core;
@@ -75,11 +75,14 @@ impl Core {
             (ClientMessage::Identify(identify), None) => self.identify(now, id, version, identify),
             (ClientMessage::Resume(resume), None) => self.resume(now, id, version, &resume),
             (ClientMessage::Heartbeat(heartbeat), _) => self.heartbeat(now, id, version, session, heartbeat),
-            (ClientMessage::Unknown(message), session) => self.other(now, id, session, &message),
-            (_, None) => Err(CloseCode::NOT_AUTHENTICATED),
+            (message, None) if self.knows(&message) => Err(CloseCode::NOT_AUTHENTICATED),
             (ClientMessage::SelectProtocol(select), Some(key)) => self.select_protocol(now, key, &select),
             (ClientMessage::Speaking(speaking), Some(key)) => self.speaking(now, key, speaking),
-            (_, Some(_)) => Err(CloseCode::UNKNOWN_OPCODE),
+            (message, Some(key)) if self.passes_over(message.opcode()) => {
+                self.other(now, id, key, &message);
+                Ok(())
+            }
+            _ => Err(CloseCode::UNKNOWN_OPCODE),
         }
     }
 
@@ -172,36 +175,27 @@ impl Core {
         Ok(())
     }
 
-    /// Opcodes without a type of their own: some mean something, others are passed over.
-    fn other(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        session: Option<SessionKey>,
-        message: &UnknownMessage,
-    ) -> Handled {
-        if !self.passes_over(message.opcode) {
-            return Err(CloseCode::UNKNOWN_OPCODE);
-        }
-        let Some(key) = session else { return Err(CloseCode::NOT_AUTHENTICATED) };
-        match message.opcode {
-            Opcode::VoiceBackendVersion => {
-                let version = UnknownMessage {
-                    opcode: Opcode::VoiceBackendVersion,
-                    data: r#"{"voice":"0.9.1","rtc_worker":"0.3.35"}"#.to_owned(),
-                };
-                self.send_text(now, id, ServerMessage::Unknown(version).encode(None));
+    /// What a client may say besides: some mean something, others are passed over.
+    fn other(&mut self, now: Instant, id: ConnectionId, key: SessionKey, message: &ClientMessage) {
+        match message {
+            ClientMessage::VoiceBackendVersion => {
+                let version =
+                    VoiceBackendVersion { voice: Some("0.9.1".to_owned()), rtc_worker: Some("0.3.35".to_owned()) };
+                self.send_text(now, id, ServerMessage::VoiceBackendVersion(version).encode(None));
             }
-            Opcode::MediaSinkWants => {
-                let wants: serde_json::Value =
-                    serde_json::from_str(&message.data).map_err(|_| CloseCode::BAD_REQUEST)?;
+            ClientMessage::MediaSinkWants(wants) => {
                 if let Some(session) = self.sessions.get_mut(key) {
-                    session.wants_media = wants.get("any").and_then(|a| a.as_f64()) != Some(0.0);
+                    session.wants_media = wants.any != Some(0);
                 }
             }
             _ => {}
         }
-        Ok(())
+    }
+
+    /// Whether a client may send this kind of message at all.
+    fn knows(&self, message: &ClientMessage) -> bool {
+        matches!(message, ClientMessage::SelectProtocol(_) | ClientMessage::Speaking(_))
+            || self.passes_over(message.opcode())
     }
 
     /// Whether a client may send this opcode and it asks for nothing the server must refuse.

@@ -196,14 +196,8 @@ fn voice_state(
     VoiceState {
         guild_id: Some(guild),
         channel_id: channel,
-        user_id: user,
-        session_id,
-        deaf: false,
-        mute: false,
         self_deaf: state.self_deaf,
         self_mute: state.self_mute,
-        self_video: false,
-        suppress: false,
-        request_to_speak_timestamp: None,
+        ..VoiceState::new(user, session_id)
     }
 }

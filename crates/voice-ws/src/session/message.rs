@@ -29,12 +29,13 @@ impl Session {
             self.sequence = None;
             self.selected_mode = None;
             ClientMessage::Identify(Identify {
-                server_id: identity.server_id,
-                user_id: identity.user_id,
-                session_id: identity.session_id.clone(),
-                token: identity.token.clone(),
                 max_dave_protocol_version: self.config.max_dave_protocol_version,
-                channel_id: None,
+                ..Identify::new(
+                    identity.server_id,
+                    identity.user_id,
+                    identity.session_id.clone(),
+                    identity.token.clone(),
+                )
             })
         };
         self.outputs.push_back(Output::Text(message.encode()));
