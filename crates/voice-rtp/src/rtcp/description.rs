@@ -200,6 +200,7 @@ const NOTE: u8 = 7;
 const PRIVATE: u8 = 8;
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
     use std::vec::Vec;
 

@@ -326,6 +326,7 @@ const MANTISSA_BITS: u32 = 18;
 const MANTISSA: u32 = (1 << MANTISSA_BITS) - 1;
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
     use std::vec::Vec;
 

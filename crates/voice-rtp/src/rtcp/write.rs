@@ -189,7 +189,7 @@ impl<'b> CompoundWriter<'b> {
         if self.padded {
             return Err(WriteError::BehindPadding);
         }
-        if padding_len == 0 || padding_len % 4 != 0 {
+        if padding_len == 0 || !padding_len.is_multiple_of(4) {
             return Err(WriteError::Unaligned);
         }
         if self.len == 0 {
@@ -249,7 +249,7 @@ impl<'b> CompoundWriter<'b> {
         let padding = if padding_len == 0 { 0 } else { PADDING };
         body.padding(padding_len)?;
         let len = body.written();
-        if len % 4 != 0 {
+        if !len.is_multiple_of(4) {
             return Err(WriteError::Unaligned);
         }
         let [l0, l1] = u16::try_from(len / 4).map_err(|_| WriteError::TooLong)?.to_be_bytes();
@@ -364,6 +364,7 @@ fn put_application(body: &mut Body<'_>, application: &Application<'_>) -> Result
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
     use std::collections::BTreeSet;
     use std::string::ToString;
