@@ -4,7 +4,8 @@
 mod samples;
 
 use voice_model::{
-    ClientMessage, DecodeError, Numbered, ServerMessage, SessionId, Token, VoiceServerUpdate, VoiceState,
+    ClientMessage, DecodeError, MainGatewayCommand, MainGatewayError, MainGatewayEvent, Numbered, Sdp, ServerMessage,
+    SessionId, Token, VoiceServerUpdate, VoiceState,
 };
 
 const SESSION_ID: &str = "4f1d0c9be27a8e63";
@@ -51,6 +52,48 @@ fn debug_of_main_gateway_payloads_prints_no_secret() {
 }
 
 #[test]
+fn debug_of_main_gateway_messages_prints_no_secret() {
+    let mut redacted = 0;
+    for text in samples::MAIN_GATEWAY.lines() {
+        let (event, command) = (MainGatewayEvent::decode(text), MainGatewayCommand::decode(text));
+        assert_debug_prints_none(&event);
+        assert_debug_prints_none(&command);
+        redacted += usize::from(format!("{event:?}").contains("[.."));
+    }
+    assert!(redacted >= 5, "the samples hold sessions, tokens, a member and an emoji");
+    assert_debug_prints_none(&Sdp::new(TOKEN));
+}
+
+#[test]
+fn errors_of_the_main_gateway_quote_nothing() {
+    let state = r#""t":"VOICE_STATE_UPDATE""#;
+    let server = r#""t":"VOICE_SERVER_UPDATE""#;
+    let cases = [
+        format!(r#"{{"op":0,{state},"d":{{"user_id":"{TOKEN}","session_id":"{SESSION_ID}"}}}}"#),
+        format!(r#"{{"op":0,{state},"d":"{SESSION_ID}"}}"#),
+        format!(r#"{{"op":0,{server},"d":{{"token":["{TOKEN}"]}}}}"#),
+        format!(r#"{{"op":0,{server},"d":{{"token":"{TOKEN}","guild_id":"1","endpoint":"{TOKEN}@x"}}}}"#),
+        format!(r#"{{"op":0,{server},"d":{{"token":"{TOKEN}","guild_id":"{TOKEN}"}}}}"#),
+        format!(r#"{{"op":"{TOKEN}"}}"#),
+        format!(r#"{{"op":0,{server},"d":{{"token":"{TOKEN}"#),
+        format!(r#"{{"op":4,"d":{{"guild_id":"{TOKEN}"}}}}"#),
+        format!("\"{TOKEN}\""),
+    ];
+    for text in &cases {
+        let errors: Vec<MainGatewayError> =
+            [MainGatewayEvent::decode(text).err(), MainGatewayCommand::decode(text).err()]
+                .into_iter()
+                .flatten()
+                .collect();
+        assert!(!errors.is_empty(), "{text}");
+        for error in errors {
+            assert_debug_prints_none(&error);
+            assert_prints_none(&error.to_string());
+        }
+    }
+}
+
+#[test]
 fn errors_quote_nothing_of_a_malformed_message() {
     let cases = [
         // A secret where another type belongs.
@@ -62,7 +105,11 @@ fn errors_quote_nothing_of_a_malformed_message() {
         format!(r#"{{"op":3,"d":"{TOKEN}"}}"#),
         format!(r#"{{"op":4,"d":{{"mode":"m","secret_key":"{TOKEN}"}}}}"#),
         format!(r#"{{"op":4,"d":{{"mode":"m","secret_key":["{TOKEN}"]}}}}"#),
+        format!(r#"{{"op":5,"d":{{"speaking":"{TOKEN}"}}}}"#),
         format!(r#"{{"op":6,"d":{{"t":"{TOKEN}"}}}}"#),
+        format!(r#"{{"op":22,"d":{{"transition_id":"{TOKEN}"}}}}"#),
+        format!(r#"{{"op":24,"d":{{"protocol_version":1,"epoch":"{TOKEN}"}}}}"#),
+        format!(r#"{{"op":31,"d":{{"transition_id":["{TOKEN}"]}}}}"#),
         format!(r#"{{"op":8,"d":{{"heartbeat_interval":"{TOKEN}"}}}}"#),
         // A secret in a text that is no message.
         format!(r#"{{"op":0,"d":{{"token":"{TOKEN}","session_id":"{SESSION_ID}""#),
