@@ -29,7 +29,7 @@ impl CompoundWriter<'_> {
         })
     }
 
-    /// Writes which packets arrived when, as in [`Arrival`](super::Arrival): one entry of `deltas_ticks`
+    /// Writes which packets arrived when, as in [`Arrival`](crate::rtcp::Arrival): one entry of `deltas_ticks`
     /// for each packet from the first number on.
     ///
     /// # Errors
