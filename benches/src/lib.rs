@@ -8,7 +8,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// What an operation costs, and the least it could cost.
+/// What an operation costs, and the least it could cost or what it costs elsewhere.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// What is measured.
@@ -17,6 +17,8 @@ pub struct Comparison {
     pub ours_ns: f64,
     /// The fastest batch of the floor, in nanoseconds per call.
     pub floor_ns: f64,
+    /// What it is compared with: `"floor"` unless [`against`](Self::against) says otherwise.
+    pub other: &'static str,
 }
 
 impl Comparison {
@@ -34,7 +36,13 @@ impl Comparison {
             }
         }
         let [ours_ns, floor_ns] = fastest;
-        Self { name: name.into(), ours_ns, floor_ns }
+        Self { name: name.into(), ours_ns, floor_ns, other: "floor" }
+    }
+
+    /// Names what was measured in place of a floor.
+    #[must_use]
+    pub fn against(self, other: &'static str) -> Self {
+        Self { other, ..self }
     }
 
     /// Returns how many times the floor the operation costs.
@@ -48,9 +56,10 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:<44} {:>8.1} ns   floor {:>8.1} ns   ratio {:.2}",
+            "{:<44} {:>8.1} ns   {} {:>8.1} ns   ratio {:.2}",
             self.name,
             self.ours_ns,
+            self.other,
             self.floor_ns,
             self.ratio()
         )
