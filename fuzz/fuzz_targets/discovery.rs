@@ -26,7 +26,13 @@ fuzz_target!(|datagram: &[u8]| {
         assert_eq!(datagram[72..], response.port.to_be_bytes());
         let other = Ssrc::new(!ssrc.get());
         assert_eq!(Response::parse(datagram, other), Err(ResponseError::Ssrc));
+        assert_eq!(read_as_text(datagram), Some(response.address));
         write_and_read(response);
+    }
+
+    // The address field is read as the standard library reads it, in both directions.
+    if datagram.len() == DISCOVERY_LEN && Response::parse(datagram, ssrc) == Err(ResponseError::Address) {
+        assert_eq!(read_as_text(datagram), None);
     }
 
     for (ping, written) in [
@@ -50,9 +56,16 @@ fuzz_target!(|datagram: &[u8]| {
     }
 });
 
+fn read_as_text(datagram: &[u8]) -> Option<IpAddr> {
+    let text = datagram[8..72].split(|byte| *byte == 0).next()?;
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
 fn write_and_read(response: Response) {
     let mut written = [0xFF; DISCOVERY_LEN];
     response.write(&mut written);
+    assert_eq!(read_as_text(&written), Some(response.address));
+    assert!(written[8..].starts_with(response.address.to_string().as_bytes()));
     assert_eq!(Response::parse(&written, response.ssrc), Ok(response));
     assert_eq!(classify(&written), Kind::Discovery);
     assert!(Request::parse(&written).is_err(), "a response is no request");

@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use voice_rtp::extension::{ElementWriter, Elements, Form, Stop};
 use voice_rtp::{
-    Kind, Packet, RtpHeader, SequenceExtender, classify,
-    extension::{Elements, Form, Stop},
-    unencrypted_len,
+    Extension, Jitter, Kind, Layout, Packet, Reception, RtpHeader, Sequence, SequenceExtender, Ssrc, Timestamp,
+    TimestampExtender, classify, unencrypted_len,
 };
 
 fuzz_target!(|datagram: &[u8]| {
@@ -30,7 +30,8 @@ fuzz_target!(|datagram: &[u8]| {
         assert_eq!(unencrypted_len(&datagram[..clear_len]), Ok(clear_len));
         assert!(unencrypted_len(&datagram[..clear_len - 1]).is_err());
     }
-    walk(datagram);
+    walk(Form::OneByte, datagram);
+    walk(Form::TwoByte { app_bits: 0 }, datagram);
 
     let Ok(packet) = Packet::parse(datagram) else { return };
     assert_eq!(Ok(packet.header()), header);
@@ -47,47 +48,126 @@ fuzz_target!(|datagram: &[u8]| {
         assert_eq!(range.start, len + 4);
         assert_eq!(clear_len, Ok(range.start));
         len = range.end;
-        walk(extension.body());
-        assert!(extension.elements().count() <= extension.body().len());
-        if let Some(level) = extension.audio_level() {
-            assert!(level.minus_dbov() < 128);
-        }
-        let _ = extension.speaker_flags();
+        look_into(&extension);
     } else {
         assert_eq!(clear_len, Ok(len));
     }
     assert_eq!(packet.payload_range().start, len);
 
-    extend(&packet);
+    rewrite(&packet);
+    follow(&packet);
 });
 
-/// Elements lie inside the body one after the other, and the walk says how it ended.
-fn walk(body: &[u8]) {
-    let mut elements = Elements::new(Form::OneByte, body);
-    let mut len = 0;
+/// Elements lie inside the body one after the other, the walk says how it ended, and what was read
+/// is read again when it is written.
+fn walk(form: Form, body: &[u8]) {
+    let (ids, lens) = match form {
+        Form::OneByte => (1..=14, 1..=16),
+        Form::TwoByte { .. } => (1..=255, 0..=255),
+    };
+    let mut room = vec![0; body.len() + 4];
+    let mut writer = ElementWriter::new(form, &mut room);
+    let mut elements = Elements::new(form, body);
+    let mut at = body.as_ptr();
     for element in &mut elements {
-        assert!((1..15).contains(&element.id) && (1..=16).contains(&element.data.len()));
-        len += 1 + element.data.len();
+        assert!(ids.contains(&element.id) && lens.contains(&element.data.len()));
+        let range = element.data.as_ptr_range();
+        assert!(at <= range.start && range.end <= body.as_ptr_range().end);
+        at = range.end;
+        writer.push(element.id, element.data).expect("it has been in as much room");
     }
-    assert!(len <= body.len());
     assert!(elements.stop().is_some());
     assert!(elements.next().is_none(), "an ended walk stays ended");
     if body.iter().all(|byte| *byte == 0) {
-        assert_eq!((elements.stop(), len), (Some(Stop::End), 0));
+        assert_eq!((elements.stop(), at), (Some(Stop::End), body.as_ptr()));
+    }
+
+    let written = writer.finish();
+    assert_eq!(written.form(), Some(form));
+    assert!(Elements::new(form, body).eq(written.elements()));
+    let mut walk = written.elements();
+    assert!(walk.by_ref().count() <= body.len());
+    assert_eq!(walk.stop(), Some(Stop::End));
+}
+
+/// What the elements say is what is written for them.
+fn look_into(extension: &Extension<'_>) {
+    let Some(form) = extension.form() else {
+        assert_eq!(extension.elements().count(), 0);
+        return;
+    };
+    assert_eq!(form.profile(), extension.profile());
+    walk(form, extension.body());
+    let holds = |data: &[u8]| extension.elements().any(|element| element.data == data);
+    assert!(extension.audio_level().is_none_or(|level| holds(&[level.to_byte()])));
+    assert!(extension.speaker_flags().is_none_or(|flags| holds(&[flags.to_byte()])));
+    assert!(extension.video_orientation().is_none_or(|orientation| holds(&[orientation.to_byte()])));
+    assert!(extension.absolute_send_time().is_none_or(|time| holds(&time.to_bytes())));
+    assert!(extension.transmission_offset().is_none_or(|offset| holds(&offset.to_bytes())));
+    assert!(extension.playout_delay().is_none_or(|delay| holds(&delay.to_bytes())));
+    assert!(extension.transport_sequence().is_none_or(|number| holds(&number.get().to_be_bytes())));
+    for element in extension.elements() {
+        assert!(extension.element(element.id).is_some());
     }
 }
 
-/// Takes the payload as the sequence numbers that follow the packet's.
-fn extend(packet: &Packet<'_>) {
-    let mut extender = SequenceExtender::new();
-    let first = extender.extend(packet.header().sequence);
-    assert_eq!(extender.highest(), Some(first));
-    for bytes in packet.payload().chunks_exact(2) {
-        let sequence = voice_rtp::Sequence::new(u16::from_be_bytes([bytes[0], bytes[1]]));
-        let highest = extender.highest().expect("one number was seen");
-        let extended = extender.extend(sequence);
+/// A packet of the same parts is the same packet, but for the padding before its count.
+fn rewrite(packet: &Packet<'_>) {
+    let csrcs: Vec<_> = packet.csrcs().collect();
+    let padding_len = u8::try_from(packet.padding_len()).expect("it was one byte");
+    let layout = Layout { header: packet.header(), csrcs: &csrcs, extension: packet.extension(), padding_len };
+    let len = packet.as_bytes().len();
+    let mut written = vec![0xAA; len];
+    assert_eq!(layout.write(packet.payload(), &mut written), Ok(len));
+    let end = packet.payload_range().end;
+    assert_eq!(written[..end], packet.as_bytes()[..end]);
+    assert_eq!(written.last(), packet.as_bytes().last());
+    assert!(layout.write(packet.payload(), &mut written[1..]).is_err(), "a byte less is too little");
+
+    let again = Packet::parse(&written).expect("it was written");
+    assert_eq!((again.header(), again.extension()), (packet.header(), packet.extension()));
+    assert_eq!((again.payload(), again.padding_len()), (packet.payload(), packet.padding_len()));
+    let range = layout.write_around(packet.payload().len(), &mut written).expect("the same room");
+    assert_eq!((range, Packet::parse(&written)), (packet.payload_range(), Ok(again)));
+}
+
+/// Takes the payload as the sequence numbers and timestamps that follow the packet's.
+fn follow(packet: &Packet<'_>) {
+    let mut numbers = SequenceExtender::new();
+    let mut times = TimestampExtender::new();
+    let mut reception = Reception::with_probation(Ssrc::new(1), (packet.header().timestamp.get() % 4) as u8);
+    let mut jitter = Jitter::new();
+    let first = numbers.extend(packet.header().sequence);
+    assert_eq!(numbers.highest(), Some(first));
+    let mut taken = 0;
+    for bytes in packet.payload().chunks_exact(4) {
+        let word = u32::from_be_bytes(bytes.try_into().expect("4 bytes"));
+        let (sequence, timestamp) = (Sequence::new(word as u16), Timestamp::new(word));
+
+        let highest = numbers.highest().expect("one number was seen");
+        let extended = numbers.extend(sequence);
         assert_eq!(extended & 0xFFFF, u64::from(sequence.get()));
         assert!(extended.abs_diff(highest) <= 1 << 15);
-        assert_eq!(extender.highest(), Some(highest.max(extended)));
+        assert_eq!(numbers.highest(), Some(highest.max(extended)));
+
+        let before = times.highest();
+        let extended = times.extend(timestamp);
+        assert_eq!(extended & 0xFFFF_FFFF, u64::from(word));
+        assert!(before.is_none_or(|highest| extended.abs_diff(highest) <= 1 << 31));
+        assert_eq!(times.highest(), before.max(Some(extended)));
+
+        taken += 1;
+        reception.receive(sequence, timestamp, Timestamp::new(word.rotate_left(7)));
+        jitter.update(timestamp, Timestamp::new(word.rotate_left(7)));
+        assert!(jitter.ticks() <= 1 << 31);
+        assert!(reception.received() <= taken);
+        assert_eq!(reception.is_valid(), reception.highest().is_some());
+        if word.is_multiple_of(5) {
+            let lost = reception.lost();
+            let block = reception.report_block();
+            assert_eq!((block.cumulative_lost, block.jitter), (lost, reception.jitter().ticks()));
+            assert_eq!(Some(block.highest_sequence), reception.highest().map(|highest| highest as u32).or(Some(0)));
+            assert_eq!(reception.report_block().fraction_lost, 0, "nothing was received since");
+        }
     }
 }

@@ -5,6 +5,7 @@ mod vectors;
 use proptest::prelude::*;
 use serde_json::Value;
 use voice_rtp::discovery::{DISCOVERY_LEN, Request, Response};
+use voice_rtp::extension::{Elements, Form};
 use voice_rtp::{
     Kind, Packet, Ping, RtpHeader, Sequence, SequenceExtender, Ssrc, Timestamp, classify, rtcp, unencrypted_len,
 };
@@ -126,6 +127,11 @@ fn read_everything(datagram: &[u8]) {
             assert!(read <= extension.body().len());
             _ = extension.audio_level();
             _ = extension.speaker_flags();
+            _ = extension.absolute_send_time().map(|time| time.to_duration());
+            _ = extension.transmission_offset();
+            _ = extension.transport_sequence();
+            _ = extension.playout_delay().map(|delay| (delay.min(), delay.max()));
+            _ = extension.video_orientation();
             extension.body().len()
         });
         let clear = clear.expect("a packet has a clear part");
@@ -133,6 +139,12 @@ fn read_everything(datagram: &[u8]) {
         assert_eq!(packet.payload_range().start, clear + extension);
         assert_eq!(packet.payload_range().end + packet.padding_len(), datagram.len());
         assert_eq!(packet.as_bytes(), datagram);
+    }
+
+    for form in [Form::OneByte, Form::TwoByte { app_bits: 0 }] {
+        let mut walk = Elements::new(form, datagram);
+        assert!(walk.by_ref().map(|element| 1 + element.data.len()).sum::<usize>() <= datagram.len());
+        assert!(walk.stop().is_some());
     }
 
     let mut walked = 0;
