@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::field::{Item, lenient, lenient_objects, lenient_or_default, texts};
 
-/// Most codecs that one message may name; more is a malformed payload.
+/// Most codecs that one message may name.
+///
+/// More is a malformed payload; an opcode 14 is then an [`UnknownMessage`](crate::UnknownMessage).
 pub const MAX_CODECS: usize = 64;
 
 /// A codec that a client can do (community documentation).

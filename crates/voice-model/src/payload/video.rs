@@ -7,7 +7,9 @@ use crate::{
     field::{Item, lenient, lenient_objects, lenient_or_default, texts},
 };
 
-/// Most streams that one message may name; more is a malformed payload.
+/// Most streams that one message may name.
+///
+/// More is a malformed payload; an opcode 12 is then an [`UnknownMessage`](crate::UnknownMessage).
 pub const MAX_STREAMS: usize = 64;
 
 /// Opcode 12 of a client: the video it sends (community documentation).

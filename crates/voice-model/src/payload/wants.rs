@@ -14,7 +14,9 @@ use crate::{
     id::parse_decimal,
 };
 
-/// Most SSRCs that one [`MediaSinkWants`] may name, and most pixel counts; more is none of that form.
+/// Most SSRCs that one [`MediaSinkWants`] may name, and most pixel counts.
+///
+/// An opcode 15 with more is an [`UnknownMessage`](crate::UnknownMessage).
 pub const MAX_WANTS: usize = 4096;
 
 /// Opcode 15: the wanted quality of streams (community documentation).
