@@ -27,7 +27,8 @@ fn write_the_seeds_of_rtp_packet() {
             write(format!("one-byte-{}", text(vector, "name")), &extended(0xBEDE, &body));
         }
     }
-    let two_byte: [(&str, &[(u8, &[u8])]); 4] = [
+    type Case<'a> = (&'a str, &'a [(u8, &'a [u8])]);
+    let two_byte: [Case<'_>; 4] = [
         ("elements", &[(1, &[0x85]), (9, &[2]), (3, &[1, 2, 3])]),
         ("id-15", &[(15, &[1, 2]), (255, &[3])]),
         ("empty", &[(5, &[]), (6, &[]), (7, &[0; 4])]),
