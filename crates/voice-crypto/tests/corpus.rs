@@ -46,7 +46,7 @@ fn seeds() -> BTreeMap<String, Vec<u8>> {
         let mut plain = bytes(vector, "clear_header");
         plain.extend(bytes(vector, "plaintext"));
         let mut seed = seed(vector, plain);
-        seed[0] = seed[0] & 0x80 | mode % MODES.len() as u8;
+        seed[0] = (seed[0] & 0x80) | (mode % MODES.len() as u8);
         let (_, shape) = text(vector, "name").split_once('/').expect("a mode and a shape");
         seeds.insert(format!("plain-{}", shape.replace('/', "-")), seed);
     }

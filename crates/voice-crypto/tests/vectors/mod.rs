@@ -1,4 +1,5 @@
 //! Reads the known answers in this folder.
+#![allow(dead_code, reason = "each test program uses some of it")]
 
 use serde_json::Value;
 
