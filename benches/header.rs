@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use discord_voice_benches::Comparison;
+use discortp::PacketSize as _;
 use discortp::rtp::{MutableRtpPacket, RtpExtensionPacket, RtpPacket, RtpType};
 use discortp::wrap::{Wrap16, Wrap32};
-use discortp::{Packet as _, PacketSize as _};
 use rtp::header::Header as WebrtcHeader;
 use rtp::packet::Packet as WebrtcPacket;
 use voice_rtp::extension::{AUDIO_LEVEL_ID, ElementWriter, Form, SPEAKER_FLAGS_ID};
@@ -185,12 +185,13 @@ fn whole_ours(datagram: &[u8]) -> Option<Whole> {
     Some((fields(packet.header()), sources, profile, packet.payload().len()))
 }
 
-/// The extension and the padding are for its user to find.
+/// The extension and the padding are for its user to find, and the sources too: it takes their count
+/// for a count of bytes.
 fn whole_discortp(datagram: &[u8]) -> Option<(Discortp, u32, u16, usize)> {
     let packet = RtpPacket::new(datagram).filter(|packet| packet.get_version() == VERSION)?;
-    let sources = packet.get_csrc_list_raw().chunks_exact(4);
-    let sources = sources.fold(0, |sum, c| u32::from_be_bytes([c[0], c[1], c[2], c[3]]).wrapping_add(sum));
-    let mut payload = packet.payload();
+    let rest = datagram.get(RtpPacket::minimum_packet_size()..)?;
+    let (sources, mut payload) = rest.split_at_checked(usize::from(packet.get_csrc_count()) * 4)?;
+    let sources = sources.as_chunks().0.iter().fold(0, |sum, c| u32::from_be_bytes(*c).wrapping_add(sum));
     let mut profile = 0;
     if packet.get_extension() != 0 {
         let extension = RtpExtensionPacket::new(payload)?;

@@ -127,8 +127,9 @@ fn rewrite(packet: &Packet<'_>) {
     let again = Packet::parse(&written).expect("it was written");
     assert_eq!((again.header(), again.extension()), (packet.header(), packet.extension()));
     assert_eq!((again.payload(), again.padding_len()), (packet.payload(), packet.padding_len()));
-    let range = layout.write_around(packet.payload().len(), &mut written).expect("the same room");
-    assert_eq!((range, Packet::parse(&written)), (packet.payload_range(), Ok(again)));
+    let mut around = written.clone();
+    assert_eq!(layout.write_around(packet.payload().len(), &mut around), Ok(packet.payload_range()));
+    assert_eq!(around, written);
 }
 
 /// Takes the payload as the sequence numbers and timestamps that follow the packet's.
