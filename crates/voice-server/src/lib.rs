@@ -23,7 +23,6 @@ mod media;
 mod random;
 mod registry;
 mod replay;
-mod report;
 mod room;
 mod route;
 #[cfg(feature = "tokio")]

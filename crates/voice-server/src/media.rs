@@ -6,15 +6,15 @@ use std::time::Instant;
 
 use voice_crypto::{Mode, OVERHEAD, OpenError, Opener, SealError, Sealer, SecretKey, SuffixOrder};
 use voice_rtp::{
-    Kind, OPUS_PAYLOAD_TYPE, Ping, RtpHeader, Sequence, Ssrc, classify,
+    Kind, OPUS_CLOCK_HZ, OPUS_PAYLOAD_TYPE, Ping, Reception, RtpHeader, Sequence, Ssrc, Timestamp, classify,
     discovery::{DISCOVERY_LEN, Request, Response},
+    rtcp::{ReportBlock, write_receiver_report},
 };
 
 use crate::core::{Core, Sink};
 use crate::faults::Direction;
 use crate::impair::{self, Held, Later, Verdict};
 use crate::registry::SessionKey;
-use crate::report::{REPORT_LEN, Reception};
 use crate::room::RoomId;
 use crate::timers::Timer;
 
@@ -28,13 +28,13 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(mode: Mode, secret: [u8; 32], first_nonce: u32, order: SuffixOrder) -> Self {
+    pub(crate) fn new(mode: Mode, secret: [u8; 32], first_nonce: u32, order: SuffixOrder, ssrc: Ssrc) -> Self {
         let key = SecretKey::new(secret);
         Self {
             opener: Opener::new(mode, &key),
             sealer: Sealer::new(mode, &key, first_nonce).with_suffix_order(order),
             offsets: HashMap::new(),
-            reception: Reception::new(),
+            reception: Reception::new(ssrc),
         }
     }
 
@@ -207,10 +207,8 @@ impl Core {
         session.heard = true;
         let room = RoomId { guild: session.guild, channel: session.channel };
         if let Some(link) = session.link.as_mut() {
-            let ticks = now.saturating_duration_since(self.started).as_micros() * 48 / 1_000;
-            // The clock of a report wraps like the media clock.
-            let arrival_ticks = (ticks & 0xFFFF_FFFF) as u32;
-            link.reception.packet(header.sequence, header.timestamp, arrival_ticks);
+            let arrival = Timestamp::from_duration(now.saturating_duration_since(self.started), OPUS_CLOCK_HZ);
+            link.reception.receive(header.sequence, header.timestamp, arrival);
         }
         if session.address != Some(from) {
             self.sessions.bind_address(key, from);
@@ -326,12 +324,15 @@ impl Core {
         let Some(session) = self.sessions.get_mut(key) else { return };
         self.timers.arm(now + self.config.report_interval, Timer::Report(key));
         let (Some(to), Some(link)) = (session.address, session.link.as_mut()) else { return };
-        let Some(report) = link.reception.report(Ssrc::new(session.ssrc)) else { return };
-        let mut bytes = [0; REPORT_LEN + OVERHEAD];
-        if let Some(plain) = bytes.first_chunk_mut() {
-            *plain = report;
+        if !link.reception.is_valid() {
+            return;
         }
-        if let Ok(len) = link.sealer.seal_rtcp(&mut bytes, REPORT_LEN) {
+        let mut bytes = [0; REPORT_LEN + OVERHEAD];
+        // Its sender is the client's own SSRC, as on the service.
+        let Ok(len) = write_receiver_report(link.reception.ssrc(), &[link.reception.report_block()], &mut bytes) else {
+            return;
+        };
+        if let Ok(len) = link.sealer.seal_rtcp(&mut bytes, len) {
             sink(to, bytes.get(..len).unwrap_or_default());
             self.stats.reports += 1;
         }
@@ -345,6 +346,9 @@ fn copy_numbered(buffer: &mut [u8], plain: &[u8], sequence: Sequence) -> Option<
     place.get_mut(2..4)?.copy_from_slice(&sequence.get().to_be_bytes());
     Some(plain.len())
 }
+
+/// A receiver report with one block: RFC 3550, section 6.4.2.
+const REPORT_LEN: usize = 8 + ReportBlock::LEN;
 
 /// The longest datagram that is looked at: a receive buffer of 2048 bytes that is full may
 /// have cut its datagram.

@@ -8,6 +8,7 @@ use voice_model::{
     BinaryMessage, ClientMessage, ClientSpeaking, CloseCode, DecodeError, Heartbeat, HeartbeatAck, HeartbeatForm,
     Hello, Opcode, Resume, SecretKey, SelectProtocol, ServerMessage, SessionDescription, UserId, VoiceBackendVersion,
 };
+use voice_rtp::Ssrc;
 
 use crate::core::Core;
 use crate::faults::Reaction;
@@ -125,7 +126,7 @@ impl Core {
         let media_session_id = self.random.hex::<16>();
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
         let first_link = session.link.is_none();
-        session.link = Some(Link::new(mode, secret, first_nonce, self.config.suffix_order));
+        session.link = Some(Link::new(mode, secret, first_nonce, self.config.suffix_order, Ssrc::new(session.ssrc)));
         session.heard = self.config.discovery_opens_reception && session.address.is_some();
         let (guild, user) = (session.guild, session.user);
         // Discovery saw the address itself; what the client says is for those who skip it.
