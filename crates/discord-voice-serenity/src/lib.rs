@@ -92,6 +92,7 @@ impl VoiceGatewayManager for SerenityVoice {
                 request_to_speak_timestamp: state.request_to_speak_timestamp.and_then(|at| at.to_rfc3339()),
                 self_deaf: state.self_deaf,
                 self_mute: state.self_mute,
+                self_stream: state.self_stream,
                 self_video: state.self_video,
                 suppress: state.suppress,
                 ..VoiceState::new(UserId::new(state.user_id.get()), SessionId::new(state.session_id.as_str()))

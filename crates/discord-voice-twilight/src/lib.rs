@@ -69,6 +69,7 @@ pub fn gateway_event(event: &Event) -> Option<GatewayEvent> {
                 request_to_speak_timestamp: state.request_to_speak_timestamp.map(|at| at.iso_8601().to_string()),
                 self_deaf: state.self_deaf,
                 self_mute: state.self_mute,
+                self_stream: Some(state.self_stream),
                 self_video: state.self_video,
                 suppress: state.suppress,
                 ..VoiceState::new(UserId::new(state.user_id.get()), SessionId::new(state.session_id.as_str()))
