@@ -1,12 +1,13 @@
 #![no_std]
 #![no_main]
 
+use cortex_m_rt::entry;
 use voice_rtp::{Kind, MAX_DATAGRAM_LEN, Packet, Reception, Ssrc, Timestamp, Verdict, classify};
 
 mod board;
 
-#[unsafe(no_mangle)]
-extern "C" fn _start() -> ! {
+#[entry]
+fn main() -> ! {
     let mut stream = Reception::new(Ssrc::new(369_020));
     let mut buffer = [0; MAX_DATAGRAM_LEN];
     loop {
