@@ -1,0 +1,198 @@
+//! What a call of libdave members sends, as its voice gateway sees it.
+
+use serde_json::Value;
+use voice_dave::wire::{
+    AppendList, CommitWelcome, Content, ExternalSender, KeyPackage, LeafSource, Lifetime, Proposal, PublicMessage,
+    Sender, Welcome, write_append,
+};
+use voice_model::UserId;
+
+#[test]
+fn every_message_is_read_and_written_again() {
+    let mut seen = 0;
+    for step in steps() {
+        let kind = text(&step, "step");
+        let Some(payload) = step.get("payload").map(|_| hex(text(&step, "payload"))) else { continue };
+        let mut out = Vec::new();
+        match kind.split(" (").next().unwrap() {
+            "external sender package" => ExternalSender::parse(&payload).unwrap().write(&mut out),
+            "key package" => KeyPackage::parse(&payload).unwrap().write(&mut out),
+            "external proposal" => PublicMessage::parse_all(&payload).unwrap().write(&mut out),
+            "proposals" => {
+                let messages: Vec<_> = AppendList::parse(&payload[1..]).unwrap().map(|item| item.unwrap().1).collect();
+                out.push(payload[0]);
+                out.extend(write_append(messages));
+            }
+            "commit and welcome" => {
+                let parsed = CommitWelcome::parse(&payload).unwrap();
+                parsed.commit.write(&mut out);
+                if let Some(welcome) = parsed.welcome {
+                    welcome.write(&mut out);
+                }
+            }
+            "welcome for one member" => Welcome::parse(&payload).unwrap().write(&mut out),
+            other => panic!("no test for {other}"),
+        }
+        assert_eq!(out, payload, "{kind}");
+        seen += 1;
+    }
+    assert_eq!(seen, 24);
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    for step in steps() {
+        let kind = text(&step, "step");
+        let Some(payload) = step.get("payload").map(|_| hex(text(&step, "payload"))) else { continue };
+        for len in 0..payload.len() {
+            let cut = &payload[..len];
+            let refused = match kind.split(" (").next().unwrap() {
+                "external sender package" => ExternalSender::parse(cut).is_err(),
+                "key package" => KeyPackage::parse(cut).is_err(),
+                "external proposal" => PublicMessage::parse(cut).is_err(),
+                "proposals" => cut.is_empty() || AppendList::parse(&cut[1..]).is_err(),
+                // Without its welcome the commit stands alone.
+                "commit and welcome" => CommitWelcome::parse(cut).is_err() || len == text(&step, "commit").len() / 2,
+                _ => Welcome::parse(cut).is_err(),
+            };
+            assert!(refused, "{kind}, {len} bytes");
+        }
+    }
+}
+
+#[test]
+fn key_packages_have_the_stated_fields_and_are_those_of_dave() {
+    for step in steps() {
+        if !text(&step, "step").starts_with("key package") {
+            continue;
+        }
+        let payload = hex(text(&step, "payload"));
+        let package = KeyPackage::parse(&payload).unwrap();
+        assert!(package.is_dave());
+        assert_eq!(package.leaf.credential.user_id(), Some(user(text(&step, "user"))));
+        assert_eq!(package.leaf.source, LeafSource::KeyPackage(Lifetime::UNLIMITED));
+        // The last one is sent for a new session and has no more stated than its bytes.
+        if step.get("ref").is_some() {
+            assert_eq!(package.leaf.credential.identity, hex(text(&step, "identity")));
+            assert_eq!(package.leaf.signature_key, hex(text(&step, "signature_key")));
+            assert_eq!(package.reference()[..], hex(text(&step, "ref")));
+        }
+    }
+}
+
+#[test]
+fn proposals_have_the_stated_references() {
+    let mut seen = 0;
+    for step in steps() {
+        if text(&step, "step").starts_with("external proposal") {
+            let payload = hex(text(&step, "payload"));
+            let message = PublicMessage::parse_all(&payload).unwrap();
+            assert_eq!(message.reference().0[..], hex(text(&step, "ref")));
+            assert_eq!(message.epoch, step["epoch"].as_u64().unwrap());
+            assert_eq!(message.sender, Sender::External(0));
+            assert_eq!(message.membership_tag, None);
+            assert!(matches!(message.content, Content::Proposal(Proposal::Add(_) | Proposal::Remove(_))));
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 6);
+}
+
+#[test]
+fn commits_have_the_stated_fields_and_end_where_their_welcome_starts() {
+    for step in steps() {
+        if !text(&step, "step").starts_with("commit and welcome") {
+            continue;
+        }
+        let payload = hex(text(&step, "payload"));
+        let CommitWelcome { commit: message, welcome } = CommitWelcome::parse(&payload).unwrap();
+        let Content::Commit(commit) = message.content else { panic!("not a commit") };
+        assert_eq!(message.raw(), hex(text(&step, "commit")));
+        assert_eq!(message.epoch, step["epoch"].as_u64().unwrap());
+        assert_eq!(message.sender, Sender::Member(step["sender_leaf"].as_u64().unwrap() as u32));
+        assert_eq!(commit.path.is_some(), step["has_path"].as_bool().unwrap());
+        let refs: Vec<_> = commit.references().unwrap().iter().map(|reference| reference.0.to_vec()).collect();
+        let stated: Vec<_> = step["refs"].as_array().unwrap().iter().map(|r| hex(r.as_str().unwrap())).collect();
+        assert_eq!(refs, stated);
+        assert_eq!(welcome.is_none(), text(&step, "welcome") == "-");
+    }
+}
+
+#[test]
+fn a_welcome_is_cut_for_each_who_is_added() {
+    let mut whole = Vec::new();
+    let mut packages = std::collections::HashMap::new();
+    for step in steps() {
+        let kind = text(&step, "step");
+        if kind.starts_with("key package") {
+            packages.insert(text(&step, "user").to_owned(), hex(text(&step, "payload")));
+        } else if kind.starts_with("commit and welcome") {
+            whole = hex(text(&step, "welcome"));
+        } else if kind.starts_with("welcome for one member") {
+            let reference = KeyPackage::parse(&packages[text(&step, "user")]).unwrap().reference();
+            let cut = Welcome::parse(&whole).unwrap().cut_for(&reference).unwrap();
+            assert_eq!(cut, hex(text(&step, "payload")));
+            assert_eq!(Welcome::parse(&whole).unwrap().cut_for(&[0; 32]), None);
+        }
+    }
+}
+
+#[cfg(feature = "signature")]
+#[test]
+fn what_is_signed_verifies() {
+    use voice_dave::wire::verify;
+
+    let mut sender = Vec::new();
+    let mut checked = 0;
+    for step in steps() {
+        let kind = text(&step, "step");
+        if kind.starts_with("external sender") {
+            sender = hex(text(&step, "payload"));
+        } else if kind.starts_with("external proposal") {
+            let payload = hex(text(&step, "payload"));
+            let key = ExternalSender::parse(&sender).unwrap().signature_key;
+            let message = PublicMessage::parse_all(&payload).unwrap();
+            verify(key, &message.signed_bytes(), message.signature).unwrap();
+            checked += 1;
+        } else if kind.starts_with("key package") {
+            let payload = hex(text(&step, "payload"));
+            let package = KeyPackage::parse(&payload).unwrap();
+            let key = package.leaf.signature_key;
+            verify(key, &package.signed_bytes(), package.signature).unwrap();
+            verify(key, &package.leaf.signed_bytes(&[], 0), package.leaf.signature).unwrap();
+            checked += 1;
+        } else if kind.starts_with("commit and welcome") {
+            let payload = hex(text(&step, "payload"));
+            let message = CommitWelcome::parse(&payload).unwrap().commit;
+            let (Content::Commit(commit), Sender::Member(leaf)) = (message.content, message.sender) else {
+                panic!("not a commit of a member")
+            };
+            if let Some(path) = commit.path {
+                let signed = path.leaf.signed_bytes(message.group_id, leaf);
+                verify(path.leaf.signature_key, &signed, path.leaf.signature).unwrap();
+                checked += 1;
+            }
+        }
+    }
+    assert_eq!(checked, 13);
+}
+
+fn steps() -> Vec<Value> {
+    let file: Value = serde_json::from_str(include_str!("vectors/delivery.json")).unwrap();
+    file["steps"].as_array().unwrap().clone()
+}
+
+fn text<'a>(step: &'a Value, field: &str) -> &'a str {
+    step[field].as_str().unwrap_or_else(|| panic!("{field} in {step}"))
+}
+
+fn user(text: &str) -> UserId {
+    text.parse().unwrap()
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    if text == "-" {
+        return Vec::new();
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
