@@ -1,7 +1,8 @@
 //! How fields are read that the documentation of the service does not promise.
 //!
-//! What only community documentation describes must not cost a call: a value of another type than described counts
-//! as missing. Lists are bounded all the same.
+//! What only community documentation describes must not cost a call: a value that cannot be read counts as missing,
+//! whether it is of another type than described, out of range, no Unicode or longer than its limit. So that the rest is
+//! still read, each such value is first taken as JSON that is only known to be well-formed, then read by itself.
 
 use core::{fmt, marker::PhantomData};
 
@@ -14,6 +15,11 @@ use crate::{ChannelId, Snowflake, id::parse_decimal};
 
 /// A type that is read from the forms it knows; every other form gives nothing.
 pub(crate) trait Lenient: Sized {
+    /// Reads a whole value.
+    fn from_json(json: &str) -> Option<Self> {
+        serde_json::Deserializer::from_str(json).deserialize_any(AnyForm(PhantomData)).ok().flatten()
+    }
+
     fn from_unsigned(_: u64) -> Option<Self> {
         None
     }
@@ -51,7 +57,7 @@ pub(crate) trait Lenient: Sized {
 
 /// What a list may hold, and how much of it.
 pub(crate) trait Item: Lenient {
-    /// Most items of a list; more is a malformed payload.
+    /// Most items of a list; one with more counts as missing.
     const MAX: usize;
 }
 
@@ -109,12 +115,41 @@ where
 }
 
 /// Writes a float that is whole as an integer: peers exist that do not take `13750.0`.
+///
+/// What JSON cannot write becomes the nearest number, and not-a-number 0.
 pub(crate) fn whole_if_possible<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    let value = if value.is_nan() { 0.0 } else { value.clamp(f64::MIN, f64::MAX) };
     if value.fract() == 0.0 && value.abs() < EXACT_LIMIT {
-        serializer.serialize_i64(*value as i64)
+        serializer.serialize_i64(value as i64)
     } else {
-        serializer.serialize_f64(*value)
+        serializer.serialize_f64(value)
     }
+}
+
+/// Reads any value as a float: the nearest one of a number, 0 of what is no number.
+pub(crate) fn nearest_float<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    struct Nearest(f64);
+
+    impl Lenient for Nearest {
+        fn from_json(json: &str) -> Option<Self> {
+            // Of all JSON values only numbers are those of Rust, too; one that is too large gives infinity.
+            json.parse().ok().map(|value: f64| Self(value.clamp(f64::MIN, f64::MAX)))
+        }
+
+        fn from_unsigned(value: u64) -> Option<Self> {
+            Some(Self(value as f64))
+        }
+
+        fn from_signed(value: i64) -> Option<Self> {
+            Some(Self(value as f64))
+        }
+
+        fn from_float(value: f64) -> Option<Self> {
+            Some(Self(value))
+        }
+    }
+
+    lenient(deserializer).map(|nearest| nearest.map_or(0.0, |Nearest(value)| value))
 }
 
 /// Up to here, 2^53, every integer is exact in an `f64`.
@@ -126,11 +161,52 @@ impl<'de, T: Lenient> DeserializeSeed<'de> for LenientValue<T> {
     type Value = Option<T>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
-        deserializer.deserialize_any(self)
+        deserializer.deserialize_newtype_struct(RAW_VALUE, RawForm(PhantomData))
     }
 }
 
-impl<'de, T: Lenient> Visitor<'de> for LenientValue<T> {
+/// How `serde_json` is asked for the text of a value, as its `RawValue` does, which borrows or owns but never both: of
+/// messages nothing should be copied, and of values that were taken apart before there is nothing to borrow.
+///
+/// A deserializer that knows it not goes on with the value itself.
+const RAW_VALUE: &str = "$serde_json::private::RawValue";
+
+/// Takes the text of a value from `serde_json`: a map of one entry, which is this text.
+struct RawForm<T>(PhantomData<T>);
+
+impl<'de, T: Lenient> DeserializeSeed<'de> for RawForm<T> {
+    type Value = Option<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de, T: Lenient> Visitor<'de> for RawForm<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Option<T>, A::Error> {
+        entries.next_key::<IgnoredAny>()?;
+        entries.next_value_seed(self)
+    }
+
+    fn visit_str<E: Error>(self, json: &str) -> Result<Option<T>, E> {
+        Ok(T::from_json(json))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
+        deserializer.deserialize_any(AnyForm(PhantomData))
+    }
+}
+
+/// Takes a value in any form.
+struct AnyForm<T>(PhantomData<T>);
+
+impl<'de, T: Lenient> Visitor<'de> for AnyForm<T> {
     type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -259,7 +335,7 @@ impl Item for String {
     const MAX: usize = MAX_EXPERIMENTS;
 }
 
-/// Most experiments that one message may name; more is a malformed payload.
+/// Most experiments that are read of one message; a list of more counts as missing.
 pub const MAX_EXPERIMENTS: usize = 256;
 
 /// Makes structs, whose own fields are all lenient, lenient themselves.
@@ -372,7 +448,43 @@ mod tests {
         let of = |count| format!("[{}]", vec!["1"; count].join(","));
         assert_eq!(read::<Vec<String>>(&of(MAX_EXPERIMENTS)), Some(Vec::new()));
         let json = of(MAX_EXPERIMENTS + 1);
-        let error = lenient::<_, Vec<String>>(&mut serde_json::Deserializer::from_str(&json)).unwrap_err();
-        assert!(error.to_string().contains("at most 256 items"), "{error}");
+        assert_eq!(read::<Vec<String>>(&json), None);
+    }
+
+    #[test]
+    fn a_deserializer_without_raw_values_is_asked_for_the_value() {
+        #[derive(serde::Deserialize)]
+        struct Outer {
+            #[serde(flatten)]
+            inner: crate::ServerSessionUpdate,
+        }
+
+        let json = r#"{"audio_codec":["opus"],"video_codec":"VP8","keyframe_interval":{"a":1}}"#;
+        let Outer { inner } = serde_json::from_str(json).unwrap();
+        assert_eq!(
+            (inner.audio_codec, inner.video_codec.as_deref(), inner.keyframe_interval),
+            (None, Some("VP8"), None)
+        );
+    }
+
+    #[test]
+    fn texts_of_values_are_borrowed() {
+        struct Borrowed;
+
+        impl<'de> Visitor<'de> for Borrowed {
+            type Value = &'de str;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the text of a value")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<&'de str, A::Error> {
+                Ok(entries.next_entry::<IgnoredAny, &str>()?.unwrap().1)
+            }
+        }
+
+        let mut deserializer = serde_json::Deserializer::from_str(r#" ["\ud800", 1e999]"#);
+        let text = deserializer.deserialize_newtype_struct(RAW_VALUE, Borrowed).unwrap();
+        assert_eq!(text, r#"["\ud800", 1e999]"#);
     }
 }

@@ -79,7 +79,7 @@ pub struct VoiceChannelStartTime {
 pub struct RequestChannelInfo {
     /// The guild.
     pub guild_id: GuildId,
-    /// What is asked for, at most 16 fields.
+    /// What is asked for; a list of more than 16 fields counts as missing.
     #[serde(default, deserialize_with = "lenient_or_default")]
     pub fields: Vec<ChannelInfoField>,
 }

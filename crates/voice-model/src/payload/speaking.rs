@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{SpeakingFlags, UserId, field::or_default};
+use crate::{
+    SpeakingFlags, UserId,
+    field::{lenient, or_default},
+};
 
 /// Opcode 5 of a client: tells how we speak, and with which SSRC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -28,6 +31,6 @@ pub struct ServerSpeaking {
     /// The user.
     pub user_id: UserId,
     /// Voice delay in milliseconds; usually missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub delay: Option<u32>,
 }

@@ -16,7 +16,7 @@ use crate::{
 
 /// Most SSRCs that one [`MediaSinkWants`] may name, and most pixel counts.
 ///
-/// An opcode 15 with more is an [`UnknownMessage`](crate::UnknownMessage).
+/// An opcode 15 with more SSRCs is an [`UnknownMessage`](crate::UnknownMessage); more pixel counts count as missing.
 pub const MAX_WANTS: usize = 4096;
 
 /// Opcode 15: the wanted quality of streams (community documentation).
@@ -210,14 +210,16 @@ mod tests {
 
     #[test]
     fn ssrcs_are_limited() {
-        for (start, end) in [("{", "}"), (r#"{"pixelCounts":{"#, "}}")] {
-            let of = |count: usize| {
-                let entries: Vec<String> = (0..count).map(|ssrc| format!(r#""{ssrc}":1"#)).collect();
-                format!(r#"{{"op":15,"d":{start}{}{end}}}"#, entries.join(","))
-            };
-            let decode = |count| ServerMessage::decode(&of(count)).unwrap().message;
-            assert!(matches!(decode(MAX_WANTS), ServerMessage::MediaSinkWants(_)));
-            assert!(matches!(decode(MAX_WANTS + 1), ServerMessage::Unknown(_)));
+        let of = |count: usize| {
+            let entries: Vec<String> = (0..count).map(|ssrc| format!(r#""{ssrc}":1"#)).collect();
+            format!("{{{}}}", entries.join(","))
+        };
+        assert_eq!(wants(&of(MAX_WANTS)).streams.len(), MAX_WANTS);
+        let more = format!(r#"{{"op":15,"d":{}}}"#, of(MAX_WANTS + 1));
+        assert!(matches!(ServerMessage::decode(&more).unwrap().message, ServerMessage::Unknown(_)));
+        for (count, read) in [(MAX_WANTS, MAX_WANTS), (MAX_WANTS + 1, 0)] {
+            let read_back = wants(&format!(r#"{{"7":50,"pixelCounts":{}}}"#, of(count)));
+            assert_eq!((read_back.quality(7), read_back.pixel_counts.len()), (50, read));
         }
     }
 }
