@@ -1,9 +1,13 @@
 //! Binary messages: the MLS opcodes of end-to-end encryption.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+use core::fmt;
+
 use crate::{DecodeError, Opcode, codec::MAX_MESSAGE_LEN};
 
 /// A binary message: the opcodes 25 to 30, whose payload is not JSON.
+///
+/// `Debug` prints the length of the payload, not the payload.
 ///
 /// ```
 /// use voice_model::{BinaryMessage, Opcode};
@@ -15,7 +19,7 @@ use crate::{DecodeError, Opcode, codec::MAX_MESSAGE_LEN};
 /// assert_eq!(message.encode(), [0, 4, 25, 0xAA, 0xBB]);
 /// # Ok::<(), voice_model::DecodeError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BinaryMessage<'a> {
     /// The number under which it counts as received; `None` from clients, and from servers
     /// before gateway version 8.
@@ -24,6 +28,16 @@ pub struct BinaryMessage<'a> {
     pub opcode: Opcode,
     /// What follows the header.
     pub payload: &'a [u8],
+}
+
+impl fmt::Debug for BinaryMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BinaryMessage")
+            .field("sequence", &self.sequence)
+            .field("opcode", &self.opcode)
+            .field("payload", &format_args!("[.. {} bytes]", self.payload.len()))
+            .finish()
+    }
 }
 
 /// The first gateway version whose servers number binary messages (Discord docs, Voice Connections, "Buffered
@@ -107,6 +121,13 @@ mod tests {
             assert_eq!(message.opcode, Opcode::MlsProposals);
             assert_eq!(message.encode(), bytes);
         }
+    }
+
+    #[test]
+    fn debug_prints_the_length_of_the_payload() {
+        let message = BinaryMessage { sequence: Some(4), opcode: Opcode::MlsWelcome, payload: &[201; 3] };
+        let text = "BinaryMessage { sequence: Some(4), opcode: MlsWelcome, payload: [.. 3 bytes] }";
+        assert_eq!(format!("{message:?}"), text);
     }
 
     #[test]

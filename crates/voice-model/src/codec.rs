@@ -161,7 +161,7 @@ impl<'a> Parts<'a> {
             return Err(DecodeError::TooLarge { len: text.len() });
         }
         check_depth(text)?;
-        if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
+        if !starts_an_object(text) {
             return Err(match serde_json::from_str::<IgnoredAny>(text) {
                 Ok(_) => DecodeError::NotAnObject,
                 Err(error) => not_json(&error),
@@ -191,6 +191,11 @@ impl<'a> Parts<'a> {
 
 fn not_json(error: &serde_json::Error) -> DecodeError {
     DecodeError::NotJson { line: error.line(), column: error.column() }
+}
+
+/// Whether the first thing in a text, after the space that JSON allows, is an object.
+pub(crate) fn starts_an_object(text: &str) -> bool {
+    text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{')
 }
 
 /// Checks the nesting before any recursive code sees the text.

@@ -1,11 +1,15 @@
 //! Credentials and keys: printed as `[..]`, wiped when dropped.
 
-use core::fmt;
+use core::{
+    fmt,
+    hash::{Hash, Hasher},
+};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, SeqAccess, Visitor},
 };
+use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::field::Lenient;
@@ -14,8 +18,9 @@ macro_rules! secret_texts {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
         ///
-        /// `Debug` prints `[..]`; the memory is wiped on drop.
-        #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        /// `Debug` prints `[..]`; the memory is wiped on drop. How long a comparison takes depends on the lengths, not
+        /// on what agrees.
+        #[derive(Clone, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(String);
 
@@ -30,6 +35,20 @@ macro_rules! secret_texts {
             #[must_use]
             pub fn expose(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.0.hash(state);
             }
         }
 
@@ -65,7 +84,7 @@ impl Lenient for Sdp {
 /// The transport key of a session: what opcode 4 carries in `secret_key`.
 ///
 /// On the wire it is an array of exactly 32 integers from 0 to 255. `Debug` prints `[..]`; the
-/// memory is wiped on drop.
+/// memory is wiped on drop. How long a comparison takes does not depend on what agrees.
 #[derive(Clone)]
 pub struct SecretKey([u8; Self::LEN]);
 
@@ -94,8 +113,7 @@ impl fmt::Debug for SecretKey {
 
 impl PartialEq for SecretKey {
     fn eq(&self, other: &Self) -> bool {
-        // No early exit: the time taken does not tell how many bytes agree.
-        self.0.iter().zip(&other.0).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+        self.0.ct_eq(&other.0).into()
     }
 }
 
@@ -168,6 +186,18 @@ mod tests {
             assert_ne!(SecretKey::new([7; 32]), SecretKey::new(other), "{index}");
             other[index] ^= 0x80;
         }
+    }
+
+    #[test]
+    fn texts_are_equal_when_every_byte_and_the_length_are() {
+        let token = || Token::new("a6d2c81e");
+        assert_eq!(token(), token());
+        for other in ["", "a6d2c81", "a6d2c81e0", "b6d2c81e", "a6d2c81f", "a6d2C81e"] {
+            assert_ne!(token(), Token::new(other), "{other}");
+        }
+        assert_eq!(SessionId::new(""), SessionId::new(""));
+        let set = std::collections::HashSet::from([token(), Token::new("a6d2c81f"), token()]);
+        assert!(set.len() == 2 && set.contains(&token()));
     }
 
     #[test]

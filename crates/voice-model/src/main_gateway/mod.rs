@@ -14,7 +14,7 @@ pub use channel::{
 pub use error::MainGatewayError;
 pub use state::{UpdateVoiceState, VoiceServerUpdate, VoiceState};
 
-use crate::codec::{MAX_MESSAGE_LEN, check_depth};
+use crate::codec::{MAX_MESSAGE_LEN, check_depth, starts_an_object};
 
 /// Largest payload that the main gateway takes, in bytes (Discord docs, Gateway, "Sending Events").
 pub const MAX_COMMAND_LEN: usize = 4096;
@@ -203,7 +203,7 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn parse(text: &'a str) -> Result<Self, MainGatewayError> {
         // Derived types would take an array of their fields, too.
-        if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
+        if !starts_an_object(text) {
             return Err(MainGatewayError::NotAMessage);
         }
         serde_json::from_str(text).map_err(|error| {
@@ -230,7 +230,7 @@ fn payload<'a, T: Deserialize<'a>>(name: &'static str, data: &'a str) -> Result<
         return Err(MainGatewayError::TooLarge { len: data.len() });
     }
     check_depth(data).map_err(|_| MainGatewayError::TooDeep)?;
-    if !data.starts_with('{') {
+    if !starts_an_object(data) {
         return Err(MainGatewayError::WrongPayload { name, detail: "expected an object".to_owned() });
     }
     serde_json::from_str(data).map_err(|error| MainGatewayError::wrong_payload(name, &error))
@@ -344,6 +344,17 @@ mod tests {
         let len = MAX_MESSAGE_LEN + 1;
         assert_eq!(event(VOICE_STATE, &of_len(len)), Err(MainGatewayError::TooLarge { len }));
         assert_eq!(event("GUILD_CREATE", &of_len(len)), Ok(None));
+    }
+
+    #[test]
+    fn parts_may_have_space_around() {
+        let data = r#"{"id":"1","guild_id":"2","status":null}"#;
+        let expected = MainGatewayEvent::decode_parts(CHANNEL_STATUS, data);
+        assert!(matches!(expected, Ok(Some(_))));
+        assert_eq!(MainGatewayEvent::decode_parts(CHANNEL_STATUS, &format!(" \t\r\n{data}\n")), expected);
+        for other in ["\u{a0}{}", "\u{feff}{}", " []", " ", ""] {
+            assert!(MainGatewayEvent::decode_parts(CHANNEL_STATUS, other).is_err(), "{other:?}");
+        }
     }
 
     #[test]
