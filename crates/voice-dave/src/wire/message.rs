@@ -113,6 +113,12 @@ impl<'a> PublicMessage<'a> {
         sign_content("FramedContentTBS", &[self.raw.get(..self.content_len).unwrap_or_default()])
     }
 
+    /// The bytes that a member signs; the group's context belongs to them (RFC 9420, section 6.1).
+    #[must_use]
+    pub fn signed_bytes_in(&self, group_context: &[u8]) -> Vec<u8> {
+        sign_content("FramedContentTBS", &[self.raw.get(..self.content_len).unwrap_or_default(), group_context])
+    }
+
     /// Writes it from its parts.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&MLS_10.to_be_bytes());

@@ -36,7 +36,7 @@ pub use proposal::{
 };
 pub use sign::{key_package_ref, proposal_ref, sign_content};
 #[cfg(feature = "signature")]
-pub use signature::{BadKey, BadSignature, SigningKey, verify};
+pub use signature::{BadKey, BadSignature, SigningKey, is_public_key, verify};
 pub use welcome::{ExternalSender, Secrets, Welcome, WelcomeSecret};
 
 /// The version of MLS, 1.0 (RFC 9420, section 17.4 "protocol versions").

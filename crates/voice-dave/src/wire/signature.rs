@@ -5,7 +5,10 @@ use std::{error::Error, fmt, sync::Arc};
 use aws_lc_rs::{
     encoding::AsBigEndian,
     rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey},
+    signature::{
+        ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, ParsedPublicKey,
+        UnparsedPublicKey,
+    },
 };
 use zeroize::Zeroizing;
 
@@ -137,6 +140,12 @@ pub fn verify(public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(),
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, public_key).verify(message, signature).map_err(|_| BadSignature(()))
 }
 
+/// Whether the bytes are a public key: an uncompressed point that lies on the curve.
+#[must_use]
+pub fn is_public_key(bytes: &[u8]) -> bool {
+    bytes.len() == PUBLIC_LEN && ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, bytes).is_ok()
+}
+
 /// A signature does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadSignature(());
@@ -183,6 +192,16 @@ mod tests {
         assert_eq!(again.public_key(), key.public_key());
         assert_eq!(verify(&key.public_key(), b"message", &again.sign(b"message")), Ok(()));
         assert_eq!(format!("{key:?}"), "SigningKey([..])");
+    }
+
+    #[test]
+    fn points_off_the_curve_are_no_public_keys() {
+        let mut point = SigningKey::generate().public_key();
+        assert!(is_public_key(&point));
+        assert!(!is_public_key(&point[1..]));
+        point[64] ^= 1;
+        assert!(!is_public_key(&point));
+        assert!(!is_public_key(&[4; 65]));
     }
 
     #[test]

@@ -1,0 +1,269 @@
+//! The MLS engine: the only file that names it.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use mls_rs::{
+    CipherSuite, Client, ExtensionList, Group, KeyPackageStorage, MlsMessage,
+    client_builder::{BaseConfig, WithCryptoProvider, WithIdentityProvider, WithKeyPackageRepo},
+    crypto::{SignaturePublicKey, SignatureSecretKey},
+    extension::built_in::ExternalSendersExt,
+    group::{CommitEffect, CommitSecrets, ReceivedMessage},
+    identity::{
+        SigningIdentity,
+        basic::{BasicCredential, BasicIdentityProvider},
+    },
+    mls_rs_codec::MlsEncode,
+    time::MlsTime,
+};
+use mls_rs_core::key_package::KeyPackageData;
+use mls_rs_crypto_awslc::AwsLcCryptoProvider;
+use voice_model::UserId;
+use zeroize::Zeroizing;
+
+use crate::{
+    BaseSecret,
+    wire::{ExternalSender, SigningKey},
+};
+
+type Config = WithKeyPackageRepo<
+    JoinMaterial,
+    WithCryptoProvider<AwsLcCryptoProvider, WithIdentityProvider<BasicIdentityProvider, BaseConfig>>,
+>;
+
+/// Makes groups and key packages for one user.
+pub(super) struct Engine {
+    client: Client<Config>,
+    material: JoinMaterial,
+}
+
+impl Engine {
+    pub(super) fn new(user: UserId, key: &SigningKey) -> Self {
+        let material = JoinMaterial::default();
+        let client = Client::builder()
+            .identity_provider(BasicIdentityProvider::new())
+            .crypto_provider(AwsLcCryptoProvider::with_enabled_cipher_suites(vec![CipherSuite::P256_AES128]))
+            .key_package_repo(material.clone())
+            .key_package_lifetime(Duration::from_secs(u64::MAX))
+            .signing_identity(
+                identity(user.get().to_be_bytes().to_vec(), &key.public_key()),
+                SignatureSecretKey::from(key.to_bytes().to_vec()),
+                CipherSuite::P256_AES128,
+            )
+            .build();
+        Self { client, material }
+    }
+
+    /// Makes a bare key package; the keys of the one before are gone.
+    pub(super) fn key_package(&self) -> Option<Vec<u8>> {
+        let message = self
+            .client
+            .generate_key_package_message(ExtensionList::default(), ExtensionList::default(), Some(time()))
+            .ok()?;
+        message.to_bytes().ok()?.get(MESSAGE_HEADER_LEN..).map(<[u8]>::to_vec)
+    }
+
+    /// The reference of the newest key package whose keys are there.
+    pub(super) fn key_package_ref(&self) -> Option<Vec<u8>> {
+        self.material.lock().as_ref().map(|(reference, _)| reference.clone())
+    }
+
+    /// Wipes the keys of the newest key package.
+    pub(super) fn spend_key_package(&self) {
+        *self.material.lock() = None;
+    }
+
+    /// Makes the local group of epoch 0 with this user as its only member.
+    pub(super) fn create(&self, group_id: [u8; 8], sender: &ExternalSender<'_>) -> Option<MlsGroup> {
+        let mut extensions = ExtensionList::new();
+        let sender = identity(sender.identity.to_vec(), sender.signature_key);
+        extensions.set_from(ExternalSendersExt::new(vec![sender])).ok()?;
+        self.client
+            .create_group_with_id(group_id.to_vec(), extensions, ExtensionList::default(), Some(time()))
+            .ok()
+            .map(MlsGroup)
+    }
+
+    /// Joins by a bare welcome. The keys of the key package are gone afterwards, whatever happens.
+    pub(super) fn join(&self, welcome: &[u8]) -> Option<MlsGroup> {
+        let message = MlsMessage::from_bytes(&[&WELCOME_HEADER, welcome].concat()).ok();
+        let joined = message.and_then(|message| self.client.join_group(None, &message, Some(time())).ok());
+        self.spend_key_package();
+        joined.map(|(group, _)| MlsGroup(group))
+    }
+
+    #[cfg(test)]
+    pub(super) fn insert_key_package(&self, bytes: &[u8], init: [u8; 32], encryption: [u8; 32]) {
+        let data = KeyPackageData::new(bytes.to_vec(), init.to_vec().into(), encryption.to_vec().into(), u64::MAX);
+        *self.material.lock() = Some((crate::wire::key_package_ref(bytes).to_vec(), data));
+    }
+}
+
+fn identity(identity: Vec<u8>, key: &[u8]) -> SigningIdentity {
+    SigningIdentity::new(BasicCredential::new(identity).into_credential(), SignaturePublicKey::new(key.to_vec()))
+}
+
+/// Key packages are valid at every time, so no clock is read.
+fn time() -> MlsTime {
+    MlsTime::from(0)
+}
+
+/// What an MLS message has before its content: version and kind (RFC 9420, section 6).
+const MESSAGE_HEADER_LEN: usize = 4;
+
+/// The header of a welcome: MLS 1.0, kind 3 (RFC 9420, section 17.2).
+const WELCOME_HEADER: [u8; MESSAGE_HEADER_LEN] = [0, 1, 0, 3];
+
+/// The keys of the newest key package, and of no other.
+#[derive(Clone, Default)]
+struct JoinMaterial(Arc<Mutex<Option<(Vec<u8>, KeyPackageData)>>>);
+
+impl JoinMaterial {
+    fn lock(&self) -> MutexGuard<'_, Option<(Vec<u8>, KeyPackageData)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KeyPackageStorage for JoinMaterial {
+    type Error = Infallible;
+
+    fn delete(&mut self, id: &[u8]) -> Result<(), Infallible> {
+        self.lock().take_if(|(reference, _)| reference == id);
+        Ok(())
+    }
+
+    fn insert(&mut self, id: Vec<u8>, package: KeyPackageData) -> Result<(), Infallible> {
+        *self.lock() = Some((id, package));
+        Ok(())
+    }
+
+    fn get(&self, id: &[u8]) -> Result<Option<KeyPackageData>, Infallible> {
+        Ok(self.lock().as_ref().filter(|(reference, _)| reference == id).map(|(_, package)| package.clone()))
+    }
+}
+
+/// One group in one epoch.
+pub(super) struct MlsGroup(Group<Config>);
+
+/// A commit that this member made and has not applied.
+pub(super) struct Prepared {
+    pub(super) commit: Vec<u8>,
+    pub(super) welcome: Option<Vec<u8>>,
+    secrets: CommitSecrets,
+}
+
+/// A member as the group's tree has it.
+pub(super) struct Leaf {
+    pub(super) user: Option<UserId>,
+    pub(super) signature_key: Vec<u8>,
+}
+
+impl MlsGroup {
+    pub(super) fn id(&self) -> &[u8] {
+        self.0.group_id()
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.0.current_epoch()
+    }
+
+    pub(super) fn own_leaf(&self) -> u32 {
+        self.0.current_member_index()
+    }
+
+    pub(super) fn leaf(&self, index: u32) -> Option<Leaf> {
+        self.0.member_at_index(index).map(|member| Leaf::new(member.signing_identity()))
+    }
+
+    pub(super) fn leaves(&self) -> impl Iterator<Item = Leaf> + '_ {
+        self.0.roster().members_iter().map(|member| Leaf::new(member.signing_identity()))
+    }
+
+    /// Whether the only external sender of the group is this one.
+    pub(super) fn has_external_sender(&self, sender: &ExternalSender<'_>) -> bool {
+        let Ok(Some(senders)) = self.0.context().extensions().get_as::<ExternalSendersExt>() else { return false };
+        senders.allowed_senders() == [identity(sender.identity.to_vec(), sender.signature_key)]
+    }
+
+    /// The group's context as members sign it.
+    pub(super) fn context(&self) -> Option<Vec<u8>> {
+        self.0.context().mls_encode_to_vec().ok()
+    }
+
+    /// Takes in a proposal, if its signature holds.
+    pub(super) fn queue(&mut self, message: &[u8]) -> bool {
+        let Ok(message) = MlsMessage::from_bytes(message) else { return false };
+        matches!(self.0.process_incoming_message_with_time(message, time()), Ok(ReceivedMessage::Proposal(_)))
+    }
+
+    pub(super) fn clear_queue(&mut self) {
+        self.0.clear_proposal_cache();
+    }
+
+    /// Makes a commit over all that is queued, if all of it can be committed.
+    pub(super) fn commit(&mut self) -> Option<Prepared> {
+        let (output, secrets) = self.0.commit_builder().commit_time(time()).build_detached().ok()?;
+        // The engine leaves out by itself what it finds invalid; others would refuse such a commit.
+        if !output.unused_proposals().is_empty() {
+            return None;
+        }
+        let welcome = match output.welcome_messages() {
+            [] => None,
+            [welcome] => Some(welcome.to_bytes().ok()?.get(MESSAGE_HEADER_LEN..)?.to_vec()),
+            _ => return None,
+        };
+        Some(Prepared { commit: output.commit_message().to_bytes().ok()?, welcome, secrets })
+    }
+
+    pub(super) fn apply_own(&mut self, prepared: Prepared) -> bool {
+        matches!(self.0.apply_detached_commit(prepared.secrets), Ok(done) if is_new_epoch(&done.effect))
+    }
+
+    pub(super) fn apply(&mut self, commit: &[u8]) -> bool {
+        let Ok(message) = MlsMessage::from_bytes(commit) else { return false };
+        match self.0.process_incoming_message_with_time(message, time()) {
+            Ok(ReceivedMessage::Commit(done)) => is_new_epoch(&done.effect),
+            _ => false,
+        }
+    }
+
+    /// What the frames of one member are encrypted with (DAVE protocol, "Sender Key Derivation").
+    pub(super) fn base_secret(&self, user: UserId) -> Option<BaseSecret> {
+        let context = user.get().to_le_bytes();
+        let secret = self.0.export_secret(EXPORT_LABEL, &context, BaseSecret::LEN).ok()?;
+        let mut bytes = Zeroizing::new([0; BaseSecret::LEN]);
+        bytes.copy_from_slice(secret.as_bytes().get(..BaseSecret::LEN)?);
+        Some(BaseSecret::new(*bytes))
+    }
+
+    pub(super) fn epoch_authenticator(&self) -> Option<[u8; 32]> {
+        self.0.epoch_authenticator().ok()?.as_bytes().try_into().ok()
+    }
+}
+
+/// The label of the exporter (DAVE protocol, "Sender Key Derivation").
+const EXPORT_LABEL: &[u8] = b"Discord Secure Frames v0";
+
+const fn is_new_epoch(effect: &CommitEffect) -> bool {
+    matches!(effect, CommitEffect::NewEpoch(_))
+}
+
+impl Leaf {
+    fn new(identity: &SigningIdentity) -> Self {
+        let user = identity.credential.as_basic().and_then(|basic| basic.identifier().try_into().ok());
+        Self {
+            user: user.map(|bytes| UserId::new(u64::from_be_bytes(bytes))),
+            signature_key: identity.signature_key.as_ref().to_vec(),
+        }
+    }
+}
+
+impl fmt::Debug for MlsGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MlsGroup").field("epoch", &self.epoch()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,182 @@
+//! A join with given private keys, and the commits after it, as libdave members made them.
+
+use serde_json::Value;
+use voice_model::{ChannelId, UserId};
+
+use super::{CommitOutcome, Known, Membership};
+use crate::{
+    Refusal,
+    wire::{KeyPackage, SigningKey, Welcome},
+};
+
+#[test]
+fn a_member_with_given_keys_follows_libdave_members() {
+    let (file, mut member) = vector();
+    check(&file, &mut member, "welcome", |member, bytes| member.welcome(bytes, &Everybody).unwrap());
+    check_state(&file["after_welcome"], &member);
+
+    for (proposals, commit, state) in
+        [("proposals_1", "commit_1", "after_commit_1"), ("proposals_2", "commit_2", "after_commit_2")]
+    {
+        check(&file, &mut member, proposals, |member, bytes| {
+            let batch = member.append(&bytes[1..], &Everybody);
+            assert_eq!((bytes[0], batch.refusal), (0, None));
+            // Its own commit loses against the one that the voice gateway chose.
+            assert!(batch.commit.is_some());
+        });
+        check(&file, &mut member, commit, |member, bytes| {
+            assert_eq!(member.commit(bytes), CommitOutcome::Applied);
+        });
+        check_state(&file[state], &member);
+    }
+}
+
+#[test]
+fn a_commit_is_not_applied_before_its_proposals() {
+    let (file, mut member) = vector();
+    member.welcome(&hex(&file["welcome"]), &Everybody).unwrap();
+    let commit = hex(&file["commit_1"]);
+    assert_eq!(member.commit(&commit), CommitOutcome::Refused(Refusal::NothingQueued));
+    // Proposals of a later epoch are not queued either.
+    let batch = member.append(&hex(&file["proposals_2"])[1..], &Everybody);
+    assert_eq!(batch.refusal, Some(Refusal::WrongEpoch));
+    assert_eq!(member.commit(&commit), CommitOutcome::Refused(Refusal::NothingQueued));
+    assert_eq!(member.epoch(), Some(1));
+}
+
+#[test]
+fn a_commit_with_any_bit_changed_is_refused() {
+    let (file, _) = vector();
+    let commit = hex(&file["commit_1"]);
+    for index in (0..commit.len()).step_by(7) {
+        let (_, mut member) = vector();
+        member.welcome(&hex(&file["welcome"]), &Everybody).unwrap();
+        assert_eq!(member.append(&hex(&file["proposals_1"])[1..], &Everybody).refusal, None);
+        let mut changed = commit.clone();
+        changed[index] ^= 1;
+        assert!(matches!(member.commit(&changed), CommitOutcome::Refused(_)), "byte {index}");
+    }
+}
+
+#[test]
+fn a_welcome_is_refused_for_each_reason() {
+    struct Nobody;
+    impl Known for Nobody {
+        fn is_here(&self, _: UserId) -> bool {
+            false
+        }
+        fn was_here(&self, _: UserId) -> bool {
+            false
+        }
+    }
+
+    let (file, mut member) = vector();
+    let welcome = hex(&file["welcome"]);
+    assert_eq!(member.welcome(&welcome, &Nobody), Err(Refusal::Stranger));
+    // The key package is spent, whatever came of it.
+    assert_eq!(member.welcome(&welcome, &Everybody), Err(Refusal::NoKeyPackage));
+
+    let (_, mut member) = vector();
+    member.key_package().unwrap();
+    assert_eq!(member.welcome(&welcome, &Everybody), Err(Refusal::NotForUs), "only the newest key package is open");
+
+    let (_, mut member) = vector();
+    assert_eq!(member.welcome(&welcome[1..], &Everybody), Err(Refusal::Malformed));
+    let mut changed = welcome.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    assert_eq!(member.welcome(&changed, &Everybody), Err(Refusal::BadWelcome));
+
+    let (_, mut member) = vector();
+    let other = SigningKey::generate();
+    let sender =
+        crate::wire::ExternalSender { signature_key: &other.public_key(), credential_type: 1, identity: &[0, 1, 1, 0] };
+    let mut bytes = Vec::new();
+    sender.write(&mut bytes);
+    member.set_sender(&bytes).unwrap();
+    assert_eq!(member.welcome(&welcome, &Everybody), Err(Refusal::WrongExternalSender));
+
+    let (_, mut member) = vector();
+    member.sender = None;
+    assert_eq!(member.welcome(&welcome, &Everybody), Err(Refusal::NoExternalSender));
+
+    let (_, mut member) = vector();
+    member.group_id = [9; 8];
+    assert_eq!(member.welcome(&welcome, &Everybody), Err(Refusal::WrongGroup));
+
+    let (_, mut member) = vector();
+    member.welcome(&welcome, &Everybody).unwrap();
+    assert_eq!(member.welcome(&welcome, &Everybody), Err(Refusal::AlreadyMember));
+}
+
+#[test]
+fn a_key_package_is_bare_and_exactly_that_of_dave() {
+    let key = SigningKey::generate();
+    let member = Membership::new(UserId::new(0x0102_0304_0506_0708), ChannelId::new(9), &key, None);
+    let bytes = member.key_package().unwrap();
+    assert_eq!(bytes[..4], [0, 1, 0, 2]);
+    assert!((390..=394).contains(&bytes.len()), "{} bytes", bytes.len());
+    let package = KeyPackage::parse(&bytes).unwrap();
+    assert!(package.is_dave());
+    assert_eq!(package.leaf.credential.identity, [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(package.leaf.signature_key, key.public_key());
+    assert_ne!(member.key_package().unwrap(), bytes);
+}
+
+struct Everybody;
+
+impl Known for Everybody {
+    fn is_here(&self, _: UserId) -> bool {
+        true
+    }
+
+    fn was_here(&self, _: UserId) -> bool {
+        true
+    }
+}
+
+fn vector() -> (Value, Membership) {
+    let file: Value = serde_json::from_str(include_str!("../../tests/vectors/passive_join.json")).unwrap();
+    let key = SigningKey::from_bytes(&array(&file["signature_private"])).unwrap();
+    let package = hex(&file["key_package"]);
+    let leaf = KeyPackage::parse(&package).unwrap().leaf;
+    assert_eq!(leaf.signature_key, key.public_key());
+    assert!(
+        Welcome::parse(&hex(&file["welcome"]))
+            .unwrap()
+            .cut_for(&KeyPackage::parse(&package).unwrap().reference())
+            .is_some()
+    );
+    let sender = hex(&file["external_sender"]);
+    let member = Membership::new(id(&file["user"]).into(), ChannelId::new(id(&file["group"])), &key, Some(&sender));
+    member.engine.insert_key_package(&package, array(&file["init_private"]), array(&file["encryption_private"]));
+    (file, member)
+}
+
+fn check(file: &Value, member: &mut Membership, field: &str, step: impl FnOnce(&mut Membership, &[u8])) {
+    step(member, &hex(&file[field]));
+}
+
+fn check_state(state: &Value, member: &Membership) {
+    assert_eq!(member.epoch(), state["epoch"].as_u64());
+    assert_eq!(member.epoch_authenticator().unwrap(), array(&state["epoch_authenticator"]));
+    let secrets = state["sender_base_secrets"].as_object().unwrap();
+    assert_eq!(member.members().len(), secrets.len());
+    for (user, secret) in secrets {
+        let user = user.parse().unwrap();
+        assert!(member.members().iter().any(|member| member.user == user));
+        assert_eq!(member.base_secret(user).unwrap().expose()[..], hex(secret));
+    }
+}
+
+fn id(value: &Value) -> u64 {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+fn array(value: &Value) -> [u8; 32] {
+    hex(value).try_into().unwrap()
+}
+
+fn hex(value: &Value) -> Vec<u8> {
+    let text = value.as_str().unwrap();
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}

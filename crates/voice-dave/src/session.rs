@@ -1,0 +1,441 @@
+//! What a member of an end-to-end encrypted call answers to the voice gateway, and which keys that gives.
+
+mod message;
+mod stats;
+mod status;
+mod users;
+
+use std::{collections::VecDeque, fmt};
+
+use voice_model::{
+    ClientBinary, ClientMessage, DavePrepareEpoch, DavePrepareTransition, DaveTransitionReady, MlsInvalidCommitWelcome,
+    ProposalsOperation, ServerBinary, UserId,
+};
+
+pub use self::{
+    message::{DaveConfig, DaveEvent, DaveMessage, DaveOutput, OutgoingMessage},
+    stats::DaveStats,
+    status::{DaveStatus, Verification},
+};
+use self::{
+    status::privacy_code,
+    users::{Connect, Users},
+};
+use crate::{
+    ReceiveMode, Refusal, SendMode,
+    group::{Batch, CommitOutcome, Membership, checked_sender},
+    transition::{Transition, Transitions},
+};
+
+/// The highest version of DAVE that is spoken here, for `max_dave_protocol_version` of opcode 0.
+pub const MAX_PROTOCOL_VERSION: u16 = 1;
+
+/// The end-to-end encryption of one voice connection: group, epochs and transitions (DAVE protocol).
+///
+/// A state machine without sockets, clocks and threads. Messages of the voice gateway go in, in the order of their
+/// arrival; what comes out is to be carried out in its order: messages to send, and modes to install in the two
+/// media halves as values. Nothing here is shared with a media half. The work of one message takes up to some tens of
+/// milliseconds in a large call and belongs on no thread that has to be on time.
+///
+/// One session belongs to one voice gateway session, resumes included; a new identify starts with a new one. The
+/// [signing key](crate::SigningKey) may be the same.
+///
+/// ```
+/// use voice_dave::{DaveConfig, DaveMessage, DaveOutput, DaveSession, OutgoingMessage, SendMode, SigningKey};
+/// use voice_model::{ChannelId, UserId};
+///
+/// let mut session = DaveSession::new(DaveConfig {
+///     user: UserId::new(1),
+///     channel: ChannelId::new(2),
+///     signing_key: SigningKey::generate(),
+/// });
+/// // Opcode 4: the call is end-to-end encrypted. Nothing may leave yet, and a key package is sent at once.
+/// session.handle_message(DaveMessage::SessionDescription { version: 1 });
+/// let outputs: Vec<_> = std::iter::from_fn(|| session.poll_output()).collect();
+/// assert!(matches!(outputs[0], DaveOutput::Send(SendMode::Hold)));
+/// let Some(DaveOutput::Message(OutgoingMessage::Binary(key_package))) = outputs.last() else { panic!() };
+/// assert_eq!(key_package[0], 26);
+/// ```
+pub struct DaveSession {
+    config: DaveConfig,
+    /// The version that the gateway wants; 0 is none.
+    version: u16,
+    /// The version that frames leave with, once one was executed.
+    active: Option<u16>,
+    users: Users,
+    sender: Option<Vec<u8>>,
+    membership: Option<Membership>,
+    transitions: Transitions,
+    answered: VecDeque<u16>,
+    outputs: VecDeque<DaveOutput>,
+    stats: DaveStats,
+}
+
+impl DaveSession {
+    /// Makes the session of a connection that has not heard from the voice gateway yet.
+    #[must_use]
+    pub fn new(config: DaveConfig) -> Self {
+        let users = Users::new(config.user);
+        Self {
+            config,
+            version: 0,
+            active: None,
+            users,
+            sender: None,
+            membership: None,
+            transitions: Transitions::default(),
+            answered: VecDeque::new(),
+            outputs: VecDeque::new(),
+            stats: DaveStats::default(),
+        }
+    }
+
+    /// Takes the next message of the voice gateway.
+    ///
+    /// Nothing that is wrong with it is an error of the caller: it is [counted](Self::stats), and answered if the
+    /// protocol says so.
+    pub fn handle_message(&mut self, message: DaveMessage<'_>) {
+        match message {
+            DaveMessage::SessionDescription { version } => self.handle_session_description(version),
+            DaveMessage::ClientsConnect(users) => self.handle_clients_connect(users),
+            DaveMessage::ClientDisconnect(user) => self.handle_client_disconnect(user),
+            DaveMessage::PrepareTransition(DavePrepareTransition { protocol_version, transition_id }) => {
+                if protocol_version > MAX_PROTOCOL_VERSION {
+                    self.stats.count(Refusal::UnsupportedVersion);
+                } else {
+                    self.prepare(transition_id, protocol_version);
+                }
+            }
+            DaveMessage::ExecuteTransition(message) => match self.transitions.execute(message.transition_id) {
+                Some(transition) => self.execute(transition),
+                None => self.stats.count(Refusal::UnknownTransition),
+            },
+            DaveMessage::PrepareEpoch(message) => self.handle_prepare_epoch(message),
+            DaveMessage::Binary(message) => self.handle_binary(message),
+        }
+    }
+
+    /// The next thing to carry out, until there is none.
+    #[must_use]
+    pub fn poll_output(&mut self) -> Option<DaveOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// What was done and what was refused so far.
+    #[must_use]
+    pub const fn stats(&self) -> &DaveStats {
+        &self.stats
+    }
+
+    /// How far the encryption is.
+    #[must_use]
+    pub fn status(&self) -> DaveStatus {
+        let membership = self.membership.as_ref();
+        DaveStatus {
+            version: self.version,
+            active_version: self.active,
+            epoch: membership.and_then(Membership::epoch),
+            privacy_code: membership.and_then(Membership::epoch_authenticator).map(|bytes| privacy_code(&bytes)),
+            members: membership.map(user_ids).unwrap_or_default(),
+            pending_transitions: self.transitions.len(),
+        }
+    }
+
+    /// The public keys of this user and of another member, to be compared by the two of them.
+    ///
+    /// `None` if the user is not another member of the group.
+    #[must_use]
+    pub fn verification(&self, user: UserId) -> Option<Verification> {
+        let members = self.membership.as_ref()?.members();
+        let peer = members.into_iter().find(|member| member.user == user && user != self.config.user)?;
+        let own = self.config.signing_key.public_key().to_vec();
+        Some(Verification::new((self.config.user, own), (peer.user, peer.signature_key)))
+    }
+
+    fn handle_session_description(&mut self, version: u16) {
+        self.transitions.clear();
+        self.version = version;
+        if version == 0 {
+            self.receive_passthrough();
+            self.execute(Transition { id: 0, version, secret: None });
+            return;
+        }
+        self.active = None;
+        self.outputs.push_back(DaveOutput::Send(SendMode::Hold));
+        self.outputs.push_back(DaveOutput::ReceiveDefault(ReceiveMode::Hold));
+        for user in self.users.others() {
+            self.outputs.push_back(DaveOutput::Receive { user, mode: ReceiveMode::Hold });
+        }
+        if version > MAX_PROTOCOL_VERSION {
+            self.membership = None;
+            self.stats.count(Refusal::UnsupportedVersion);
+            return;
+        }
+        self.start();
+    }
+
+    fn handle_clients_connect(&mut self, users: &[UserId]) {
+        for &user in users {
+            match self.users.connect(user) {
+                Connect::Known => {}
+                Connect::Full => self.stats.count(Refusal::TooManyUsers),
+                Connect::New => self.receive_member(user),
+            }
+        }
+    }
+
+    /// Gives back the keys of a member whose keys were forgotten when the gateway said that they left.
+    fn receive_member(&mut self, user: UserId) {
+        let Some(membership) = &self.membership else { return };
+        if !user_ids(membership).contains(&user) {
+            return;
+        }
+        if let Some(secret) = membership.base_secret(user) {
+            self.outputs.push_back(DaveOutput::Receive { user, mode: ReceiveMode::Decrypt(secret) });
+        }
+    }
+
+    fn handle_client_disconnect(&mut self, user: UserId) {
+        if user != self.config.user && self.users.disconnect(user) {
+            self.outputs.push_back(DaveOutput::Forget(user));
+        }
+    }
+
+    fn handle_prepare_epoch(&mut self, message: DavePrepareEpoch) {
+        let DavePrepareEpoch { protocol_version: version, epoch, .. } = message;
+        if version == 0 || version > MAX_PROTOCOL_VERSION {
+            self.stats.count(Refusal::UnsupportedVersion);
+            return;
+        }
+        self.version = version;
+        if epoch == 1 {
+            // The media halves keep their keys until the next transition.
+            self.start();
+        }
+    }
+
+    fn handle_binary(&mut self, message: ServerBinary<'_>) {
+        match message {
+            ServerBinary::ExternalSender(bytes) => self.handle_external_sender(bytes),
+            ServerBinary::Proposals { operation, proposals } => self.handle_proposals(operation, proposals),
+            ServerBinary::AnnounceCommitTransition { transition_id, commit } => {
+                self.handle_commit(transition_id, commit);
+            }
+            ServerBinary::Welcome { transition_id, welcome } => self.handle_welcome(transition_id, welcome),
+            // Other opcodes say nothing about encryption.
+            _ => {}
+        }
+    }
+
+    fn handle_external_sender(&mut self, bytes: &[u8]) {
+        let taken = match &mut self.membership {
+            Some(membership) => membership.set_sender(bytes),
+            None => checked_sender(bytes).map(drop),
+        };
+        match taken {
+            Ok(()) => self.sender = Some(bytes.to_vec()),
+            Err(refusal) => self.stats.count(refusal),
+        }
+    }
+
+    fn handle_proposals(&mut self, operation: ProposalsOperation, proposals: &[u8]) {
+        let Some(membership) = &mut self.membership else {
+            self.stats.count(Refusal::NoGroup);
+            return;
+        };
+        let Batch { commit, refusal, duplicates } = match operation {
+            ProposalsOperation::Append => membership.append(proposals, &self.users),
+            ProposalsOperation::Revoke => membership.revoke(proposals),
+            _ => Batch { refusal: Some(Refusal::UnknownOperation), ..Batch::default() },
+        };
+        self.stats.count_many(Refusal::Duplicate, duplicates);
+        if let Some(refusal) = refusal {
+            self.stats.count(refusal);
+        }
+        if let Some(commit) = commit {
+            self.stats.commits_sent += 1;
+            self.send_binary(ClientBinary::CommitWelcome(&commit));
+        }
+    }
+
+    fn handle_commit(&mut self, transition_id: u16, commit: &[u8]) {
+        let outcome = match &mut self.membership {
+            Some(membership) => membership.commit(commit),
+            None => CommitOutcome::Ignored(Refusal::EarlyCommit),
+        };
+        match outcome {
+            CommitOutcome::Applied => {
+                self.stats.commits_applied += 1;
+                self.enter_epoch(transition_id);
+            }
+            CommitOutcome::Removed => {
+                // The others go on with keys that are not known here; nobody would understand a frame.
+                self.transitions.clear();
+                self.outputs.push_back(DaveOutput::Send(SendMode::Hold));
+                self.outputs.push_back(DaveOutput::Event(DaveEvent::Removed));
+                self.start();
+            }
+            CommitOutcome::Ignored(refusal) => self.stats.count(refusal),
+            CommitOutcome::Refused(refusal) => self.recover(transition_id, refusal),
+        }
+    }
+
+    fn handle_welcome(&mut self, transition_id: u16, welcome: &[u8]) {
+        let Some(membership) = &mut self.membership else {
+            self.stats.count(Refusal::NoKeyPackage);
+            return;
+        };
+        match membership.welcome(welcome, &self.users) {
+            Ok(()) => {
+                self.stats.welcomes_applied += 1;
+                self.enter_epoch(transition_id);
+            }
+            Err(refusal) => self.recover(transition_id, refusal),
+        }
+    }
+
+    /// Begins anew: a group of this user alone and a key package for the voice gateway.
+    fn start(&mut self) {
+        let DaveConfig { user, channel, ref signing_key } = self.config;
+        let membership = Membership::new(user, channel, signing_key, self.sender.as_deref());
+        match membership.key_package() {
+            Ok(package) => {
+                self.stats.key_packages_sent += 1;
+                self.send_binary(ClientBinary::KeyPackage(&package));
+            }
+            Err(refusal) => self.stats.count(refusal),
+        }
+        self.membership = Some(membership);
+    }
+
+    /// Tells the gateway that a commit or a welcome could not be processed, and begins anew.
+    fn recover(&mut self, transition_id: u16, reason: Refusal) {
+        self.stats.count(reason);
+        let answered = self.answered.contains(&transition_id);
+        if !answered {
+            self.answered.push_back(transition_id);
+            if self.answered.len() > MAX_ANSWERED {
+                self.answered.pop_front();
+            }
+            let message = ClientMessage::MlsInvalidCommitWelcome(MlsInvalidCommitWelcome { transition_id });
+            self.outputs.push_back(DaveOutput::Message(OutgoingMessage::Text(message)));
+        }
+        // The answer of the first time still holds as long as its key package does.
+        let lost =
+            self.membership.as_ref().is_none_or(|membership| membership.is_established() || membership.is_spent());
+        if !answered || lost {
+            self.stats.recoveries += 1;
+            self.outputs.push_back(DaveOutput::Event(DaveEvent::Recovering { reason }));
+            self.start();
+        }
+    }
+
+    fn enter_epoch(&mut self, transition_id: u16) {
+        self.answered.retain(|id| *id != transition_id);
+        if let Some(event) = self.membership.as_ref().and_then(epoch_changed) {
+            self.outputs.push_back(DaveOutput::Event(event));
+        }
+        self.prepare(transition_id, self.version);
+    }
+
+    /// Makes the receiving side ready, and then says so.
+    fn prepare(&mut self, id: u16, version: u16) {
+        let mut secret = None;
+        if version == 0 {
+            self.receive_passthrough();
+        } else if let Some(membership) = &self.membership {
+            self.outputs.push_back(DaveOutput::ReceiveDefault(ReceiveMode::Hold));
+            for user in user_ids(membership) {
+                if user == self.config.user {
+                    secret = membership.base_secret(user);
+                } else if self.users.is_connected(user)
+                    && let Some(secret) = membership.base_secret(user)
+                {
+                    self.outputs.push_back(DaveOutput::Receive { user, mode: ReceiveMode::Decrypt(secret) });
+                }
+            }
+        }
+        if self.transitions.prepare(Transition { id, version, secret }) {
+            self.stats.count(Refusal::TransitionDropped);
+        }
+        if id != 0 {
+            let message = ClientMessage::DaveTransitionReady(DaveTransitionReady { transition_id: id });
+            self.outputs.push_back(DaveOutput::Message(OutgoingMessage::Text(message)));
+        } else if let Some(transition) = self.transitions.execute(id) {
+            self.execute(transition);
+        }
+    }
+
+    /// Switches the sending side.
+    fn execute(&mut self, transition: Transition) {
+        let Transition { version, secret, .. } = transition;
+        let before = self.active.replace(version);
+        self.stats.transitions_executed += 1;
+        if version == 0 {
+            self.version = 0;
+            self.membership = None;
+            self.outputs.push_back(DaveOutput::Send(SendMode::Passthrough));
+            if before.is_some_and(|before| before > 0) {
+                self.outputs.push_back(DaveOutput::Event(DaveEvent::Downgraded));
+            }
+            return;
+        }
+        self.version = version;
+        self.close_passthrough();
+        match secret {
+            Some(secret) => {
+                self.outputs.push_back(DaveOutput::Send(SendMode::Encrypt(secret)));
+                if before.is_none_or(|before| before == 0) {
+                    self.outputs.push_back(DaveOutput::Event(DaveEvent::Upgraded));
+                }
+            }
+            None => self.outputs.push_back(DaveOutput::Send(SendMode::Hold)),
+        }
+    }
+
+    fn receive_passthrough(&mut self) {
+        self.outputs.push_back(DaveOutput::ReceiveDefault(ReceiveMode::Passthrough));
+        for user in self.users.others() {
+            self.outputs.push_back(DaveOutput::Receive { user, mode: ReceiveMode::Passthrough });
+        }
+    }
+
+    /// Ends plain frames of those who got no key that would end them.
+    fn close_passthrough(&mut self) {
+        let members = self.membership.as_ref().map(user_ids).unwrap_or_default();
+        for user in self.users.others().filter(|user| !members.contains(user)) {
+            self.outputs.push_back(DaveOutput::Receive { user, mode: ReceiveMode::Hold });
+        }
+    }
+
+    fn send_binary(&mut self, message: ClientBinary<'_>) {
+        self.outputs.push_back(DaveOutput::Message(OutgoingMessage::Binary(message.encode())));
+    }
+}
+
+/// How many answered transitions are remembered, so that none is answered twice.
+const MAX_ANSWERED: usize = 32;
+
+fn user_ids(membership: &Membership) -> Vec<UserId> {
+    membership.members().iter().map(|member| member.user).collect()
+}
+
+fn epoch_changed(membership: &Membership) -> Option<DaveEvent> {
+    Some(DaveEvent::EpochChanged {
+        epoch: membership.epoch()?,
+        privacy_code: privacy_code(&membership.epoch_authenticator()?),
+        members: user_ids(membership),
+    })
+}
+
+impl fmt::Debug for DaveSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DaveSession")
+            .field("user", &self.config.user)
+            .field("channel", &self.config.channel)
+            .field("version", &self.version)
+            .field("active", &self.active)
+            .field("epoch", &self.membership.as_ref().and_then(Membership::epoch))
+            .finish_non_exhaustive()
+    }
+}
