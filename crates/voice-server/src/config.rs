@@ -6,7 +6,7 @@ use core::time::Duration;
 use voice_crypto::SuffixOrder;
 use voice_model::{ChannelId, CloseCode, GuildId, SessionId, Token, UserId};
 
-use crate::{Route, RouteError};
+use crate::{DaveConfig, Route, RouteError};
 
 /// How the server behaves, apart from sockets.
 ///
@@ -203,15 +203,6 @@ pub enum EventOrder {
     ServerFirst,
 }
 
-/// What the server does about end-to-end encryption.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DaveConfig {
-    /// Closes with 4017 when Identify offers no version of it.
-    pub required: bool,
-    /// Closes with 4001 on opcodes 21 to 31 instead of passing over them.
-    pub refuse_opcodes: bool,
-}
-
 /// How an unknown voice gateway version is refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VersionRefusal {
@@ -245,7 +236,8 @@ impl Default for Limits {
             sessions: 65_536,
             grants: 65_536,
             messages_per_window: 120,
-            message_len: 64 * 1024,
+            // A commit that adds the most members at a time, with its welcome, has to fit.
+            message_len: 256 * 1024,
             waiting_messages: 4_096,
             waiting_datagrams: 4_096,
         }

@@ -128,7 +128,8 @@ pub enum Output {
 impl Core {
     /// A server nobody has connected to yet.
     ///
-    /// Equal seeds and inputs give equal outputs.
+    /// Equal seeds and inputs give equal outputs, but for the signatures of end-to-end
+    /// encryption, which are random by their nature.
     #[must_use]
     pub fn new(now: Instant, config: CoreConfig, seed: [u8; 32]) -> Self {
         let mut random = Random::new(seed);
@@ -175,6 +176,7 @@ impl Core {
                 Timer::Datagram => self.release_datagrams(now, sink),
                 Timer::Dispatch => self.release_dispatches(now),
                 Timer::GatewayExpiry(session) => self.end_gateway_session(now, session),
+                Timer::Dave(room) => self.dave_timeout(now, room),
             }
         }
     }

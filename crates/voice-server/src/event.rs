@@ -68,6 +68,26 @@ pub enum Event {
         /// Who.
         user: UserId,
     },
+    /// The version of end-to-end encryption of a channel in use has changed; 0 is none.
+    DaveVersion {
+        /// The guild.
+        guild: GuildId,
+        /// The voice channel.
+        channel: ChannelId,
+        /// The new version.
+        version: u16,
+    },
+    /// A commit was chosen: the group of a channel has a new epoch.
+    EpochBegan {
+        /// The guild.
+        guild: GuildId,
+        /// The voice channel.
+        channel: ChannelId,
+        /// The epoch; the first of a group is 1.
+        epoch: u64,
+        /// How many are in the group now.
+        members: usize,
+    },
     /// The server closed a connection.
     Closed {
         /// Whose, if that was known.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use voice_crypto::Sealer;
 use voice_model::{CloseCode, Opcode, ServerMessage, UnknownMessage, UserId};
 
+use crate::DaveFault;
 use crate::core::{Core, Output};
 use crate::registry::SessionKey;
 
@@ -126,6 +127,8 @@ pub enum FaultKind {
         /// What happens to them.
         impairment: Impairment,
     },
+    /// The delivery service of end-to-end encryption does something wrong.
+    Dave(DaveFault),
     /// The main-gateway connection is closed now.
     GatewayClose(CloseCode),
     /// The main gateway asks for a reconnect and Resume (op 7).
@@ -188,6 +191,8 @@ pub(crate) enum Reaction {
 pub(crate) struct Faults {
     rules: Vec<Rule>,
     impairments: BTreeMap<(Option<UserId>, Direction), Impairment>,
+    /// Those of users who are in no channel yet.
+    dave: Vec<(Option<UserId>, DaveFault)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -241,6 +246,18 @@ impl Faults {
         !self.impairments.is_empty()
     }
 
+    /// Keeps a fault until its user, or anybody, enters a channel.
+    pub(crate) fn wait_for_dave(&mut self, user: Option<UserId>, fault: DaveFault) {
+        if self.dave.len() < MAX_RULES {
+            self.dave.push((user, fault));
+        }
+    }
+
+    /// The faults that waited for a user.
+    pub(crate) fn dave_waiting(&mut self, user: UserId) -> Vec<(Option<UserId>, DaveFault)> {
+        self.dave.extract_if(.., |(whom, _)| whom.is_none_or(|whom| whom == user)).collect()
+    }
+
     fn add(&mut self, user: Option<UserId>, on: Trigger, count: u32) {
         if count > 0 && self.rules.len() < MAX_RULES {
             self.rules.push(Rule { user, on, count });
@@ -290,10 +307,12 @@ impl Core {
             }
             FaultKind::Clear => {
                 self.faults = Faults::default();
+                self.clear_dave();
                 for connection in self.connections.values_mut() {
                     connection.delay = Duration::ZERO;
                 }
             }
+            FaultKind::Dave(fault) => self.inject_dave(now, user, fault),
             FaultKind::GatewayClose(code) => self.close_gateway(now, user, code),
             FaultKind::GatewayReconnect => self.ask_reconnect(now, user),
             FaultKind::GatewayInvalidate => self.invalidate_gateway(now, user),

@@ -7,6 +7,7 @@ mod connection;
 mod control;
 mod core;
 mod credentials;
+mod dave;
 #[cfg(feature = "tokio")]
 mod driver;
 mod event;
@@ -38,13 +39,14 @@ mod voice;
 mod voice_state;
 
 pub use crate::config::{
-    Access, Bots, CoreConfig, DEFAULT_CHANNEL, DEFAULT_GUILD, DaveConfig, EventOrder, GuildConfig, JoinAnswer, Limits,
+    Access, Bots, CoreConfig, DEFAULT_CHANNEL, DEFAULT_GUILD, EventOrder, GuildConfig, JoinAnswer, Limits,
     VersionRefusal,
 };
 pub use crate::connection::ConnectionId;
 pub use crate::control::Command;
 pub use crate::core::{Core, Input, Output, Sink};
 pub use crate::credentials::Ticket;
+pub use crate::dave::{DaveConfig, DaveFault, DaveLimits, DaveMode, DaveRefusal, DaveStats, ProposalFault, Tamper};
 pub use crate::event::Event;
 #[cfg(feature = "tokio")]
 pub use crate::events::{EventResult, Events};

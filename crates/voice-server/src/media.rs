@@ -32,7 +32,7 @@ impl Link {
         let key = SecretKey::new(secret);
         Self {
             opener: Opener::new(mode, &key),
-            sealer: Sealer::new(mode, &key, first_nonce).with_suffix_order(order),
+            sealer: Sealer::new(mode, key, first_nonce).with_suffix_order(order),
             offsets: HashMap::new(),
             reception: Reception::new(ssrc),
         }

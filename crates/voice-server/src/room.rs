@@ -9,7 +9,9 @@ use voice_model::{
 
 use crate::Event;
 use crate::core::Core;
+use crate::dave::Delivery;
 use crate::registry::SessionKey;
+use crate::timers::TimerId;
 
 /// A voice channel of a guild.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,9 +21,13 @@ pub(crate) struct RoomId {
 }
 
 /// The members of a channel, in the order they came.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Room {
     pub(crate) members: Vec<SessionKey>,
+    /// The group of those who encrypt end to end.
+    pub(crate) delivery: Option<Box<Delivery>>,
+    /// When something about the group is due.
+    pub(crate) timer: Option<TimerId>,
 }
 
 impl Core {
@@ -61,6 +67,8 @@ impl Core {
             self.send_numbered(now, other, &client_flags(user));
             self.send_numbered(now, other, &client_platform(user));
         }
+        // After op 11: nobody may be proposed to those who do not know it yet.
+        self.dave_join(now, key);
     }
 
     /// Removes a session from its channel, and tells those who stay.
@@ -71,8 +79,10 @@ impl Core {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.members.retain(|member| *member != key);
         let others = room.members.clone();
-        if others.is_empty() {
-            self.rooms.remove(&id);
+        if others.is_empty()
+            && let Some(room) = self.rooms.remove(&id)
+        {
+            self.timers.disarm(room.timer);
         }
         let left = ServerMessage::ClientDisconnect(ClientDisconnect { user_id: user });
         for other in others {
@@ -81,6 +91,7 @@ impl Core {
             }
             self.send_numbered(now, other, &left);
         }
+        self.dave_leave(now, id, user);
     }
 
     /// Tells the others how a member speaks.

@@ -9,7 +9,7 @@ use crate::core::{Core, Output};
 use crate::registry::{Session, SessionKey};
 use crate::replay::{Kept, Replay};
 use crate::timers::Timer;
-use crate::{ConnectionId, Event};
+use crate::{ConnectionId, DaveMode, Event};
 
 /// How a message was taken; an error is the code to close with.
 pub(crate) type Handled = Result<(), CloseCode>;
@@ -20,7 +20,7 @@ impl Core {
             return Err(CloseCode::FAILED_TO_DECODE);
         }
         let admission = self.credentials.check(&identify, &self.config)?;
-        if self.config.dave.required && identify.max_dave_protocol_version == 0 {
+        if self.config.dave.mode == DaveMode::Required && identify.max_dave_protocol_version == 0 {
             return Err(CloseCode::E2EE_REQUIRED);
         }
         if let Some(old) = self.sessions.by_member(identify.server_id, identify.user_id) {

@@ -1,5 +1,7 @@
 //! Counters.
 
+use crate::DaveStats;
+
 /// What the server has seen and done since it started.
 ///
 /// Numbers of things that exist are named for the thing; all others only grow.
@@ -66,4 +68,6 @@ pub struct ServerStats {
     pub faults_dropped: u64,
     /// Datagrams the socket did not take.
     pub sends_failed: u64,
+    /// End-to-end encryption.
+    pub dave: DaveStats,
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::ConnectionId;
 use crate::registry::SessionKey;
+use crate::room::RoomId;
 
 /// Something to do at a certain time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(crate) enum Timer {
     Dispatch,
     /// The main-gateway session of this number was not resumed in time.
     GatewayExpiry(u64),
+    /// Something about the group of this channel is due.
+    Dave(RoomId),
 }
 
 /// Names an armed timer, to disarm it.

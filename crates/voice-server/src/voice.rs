@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use voice_crypto::Mode;
 use voice_model::{
-    BinaryMessage, ClientMessage, ClientSpeaking, CloseCode, DecodeError, Heartbeat, HeartbeatAck, HeartbeatForm,
-    Hello, Opcode, Resume, SecretKey, SelectProtocol, ServerMessage, SessionDescription, UserId, VoiceBackendVersion,
+    BinaryMessage, ClientBinary, ClientMessage, ClientSpeaking, CloseCode, DecodeError, Heartbeat, HeartbeatAck,
+    HeartbeatForm, Hello, Opcode, Resume, SecretKey, SelectProtocol, ServerMessage, SessionDescription, UserId,
+    VoiceBackendVersion,
 };
 use voice_rtp::Ssrc;
 
@@ -57,8 +58,15 @@ impl Core {
         let code = match BinaryMessage::decode_client(bytes) {
             Err(_) => CloseCode::FAILED_TO_DECODE,
             Ok(_) if session.is_none() => CloseCode::NOT_AUTHENTICATED,
-            Ok(message) if self.passes_over(message.opcode) => return,
-            Ok(_) => CloseCode::UNKNOWN_OPCODE,
+            Ok(message) if !self.passes_over(message.opcode) => CloseCode::UNKNOWN_OPCODE,
+            Ok(message) => {
+                let user = session.and_then(|key| self.sessions.get(key)).map(|session| session.user);
+                match (self.faults.incoming(user, message.opcode), session) {
+                    (Some(Reaction::Close(code)), _) => code,
+                    (None, Some(key)) => return self.dave_binary(now, key, ClientBinary::from_message(message)),
+                    _ => return,
+                }
+            }
         };
         self.close(now, id, code);
     }
@@ -138,11 +146,13 @@ impl Core {
                 self.sessions.bind_address(key, address);
             }
         }
-        let mut description = SessionDescription::new(mode.wire_name(), SecretKey::new(secret), DAVE_VERSION);
+        let dave_version = self.dave_version(key);
+        let mut description = SessionDescription::new(mode.wire_name(), SecretKey::new(secret), dave_version);
         description.audio_codec = Some("opus".to_owned());
         description.video_codec = Some("H264".to_owned());
         description.media_session_id = Some(media_session_id);
         self.send_plain(now, key, &ServerMessage::SessionDescription(description));
+        self.dave_described(now, key);
         if first_link {
             if !self.config.report_interval.is_zero() {
                 self.timers.arm(now + self.config.report_interval, Timer::Report(key));
@@ -189,7 +199,7 @@ impl Core {
                     session.wants_media = wants.any != Some(0);
                 }
             }
-            _ => {}
+            message => self.dave_text(now, key, message),
         }
     }
 
@@ -230,6 +240,3 @@ fn wrong_message(error: &DecodeError, identified: bool) -> CloseCode {
         Some(_) => CloseCode::NOT_AUTHENTICATED,
     }
 }
-
-/// The version of end-to-end encryption this server runs: none.
-const DAVE_VERSION: u16 = 0;

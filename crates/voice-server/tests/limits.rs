@@ -37,7 +37,7 @@ async fn an_unknown_version_is_http_400() {
 async fn a_message_that_is_too_large_is_1009_and_ends_nothing_else() {
     let server = Server::bind(ServerConfig::default()).await.unwrap();
     let mut alice = joined(&server).await;
-    let large = Message::text("x".repeat(70_000));
+    let large = Message::text("x".repeat(300_000));
     // The server may close before it has read all of it.
     let _ = within(alice.ws.0.send(large)).await;
     assert!(matches!(alice.ws.closed().await, Some(1009) | None));

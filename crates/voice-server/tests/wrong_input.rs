@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::world::{ALICE, BOB, GUILD, World, identify, resume, select};
 use serde_json::{Value, json};
 use voice_model::{ChannelId, GuildId, SessionId, Token};
-use voice_server::{Access, CoreConfig, DaveConfig, VersionRefusal};
+use voice_server::{Access, CoreConfig, DaveConfig, DaveMode, VersionRefusal};
 
 /// What is sent on a connection that has done nothing yet, and the code it is closed with.
 #[track_caller]
@@ -194,21 +194,25 @@ fn an_offered_mode_that_the_server_cannot_speak_is_4016() {
 
 #[test]
 fn a_client_without_end_to_end_encryption_is_4017_where_it_is_required() {
-    let dave = DaveConfig { required: true, ..DaveConfig::default() };
+    let dave = DaveConfig::new(DaveMode::Required);
     let mut world = World::with(CoreConfig { dave, ..CoreConfig::default() });
     let ticket = world.ticket(ALICE);
     let connection = world.open("/?v=8");
     let mut message = identify(&ticket);
     message["d"]["max_dave_protocol_version"] = json!(0);
-    world.send(connection, message);
+    world.send(connection, message.clone());
     assert_eq!(world.closed(connection), Some(4017));
-    world.identified(&ticket);
+    let connection = world.open("/?v=8");
+    message["d"]["max_dave_protocol_version"] = json!(1);
+    world.send(connection, message);
+    assert_eq!(world.closed(connection), None);
 }
 
 #[test]
 fn end_to_end_encryption_messages_are_passed_over_or_refused() {
     for (refuse_opcodes, code) in [(false, None), (true, Some(4001))] {
-        let dave = DaveConfig { refuse_opcodes, ..DaveConfig::default() };
+        let mut dave = DaveConfig::default();
+        dave.refuse_opcodes = refuse_opcodes;
         for op in [23, 31] {
             let mut world = World::with(CoreConfig { dave, ..CoreConfig::default() });
             let ticket = world.ticket(ALICE);

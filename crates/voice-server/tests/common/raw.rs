@@ -114,7 +114,7 @@ impl Member {
             "user_id": ticket.user_id.to_string(),
             "session_id": ticket.session_id.expose(),
             "token": ticket.token.expose(),
-            "max_dave_protocol_version": 1,
+            "max_dave_protocol_version": 0,
         }}))
         .await;
         let ready = ws.until(2).await["d"].take();
@@ -144,7 +144,7 @@ impl Member {
         let secret: Vec<u8> = serde_json::from_value(description["secret_key"].clone()).unwrap();
         let secret: [u8; 32] = secret.try_into().unwrap();
         let key = SecretKey::new(secret);
-        let (opener, sealer) = (Opener::new(mode, &key), Sealer::new(mode, &key, 0));
+        let (opener, sealer) = (Opener::new(mode, &key), Sealer::new(mode, key, 0));
         let mut member = Self { ws, udp, ssrc, external, mode, secret, opener, sealer, sequence: 0 };
         member.speak(0).await;
         member.ping().await;

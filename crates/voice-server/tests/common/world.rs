@@ -223,7 +223,7 @@ impl World {
             address,
             messages,
             opener: Opener::new(mode, &key),
-            sealer: Sealer::new(mode, &key, 0),
+            sealer: Sealer::new(mode, key, 0),
             sequence: 0,
         }
     }
@@ -311,7 +311,7 @@ pub fn identify(ticket: &Ticket) -> Value {
         "user_id": ticket.user_id.to_string(),
         "session_id": ticket.session_id.expose(),
         "token": ticket.token.expose(),
-        "max_dave_protocol_version": 1,
+        "max_dave_protocol_version": 0,
     }})
 }
 

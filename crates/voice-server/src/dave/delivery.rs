@@ -1,0 +1,425 @@
+//! The delivery service of one channel: its state, its clock, its outputs.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
+
+use voice_dave::wire::ProposalBody;
+use voice_model::{ChannelId, GuildId, UserId};
+
+use crate::Event;
+use crate::dave::commit::{Expected, Winner};
+use crate::dave::faults::DaveFaults;
+use crate::dave::key_package::KeptPackage;
+use crate::dave::messages::{DeliveryOutput, Message};
+use crate::dave::proposals::{Change, Proposals, Proposed};
+use crate::dave::roster::Roster;
+use crate::dave::sender::Signer;
+use crate::dave::stats::{DaveRefusal, DaveStats};
+use crate::dave::transition::{Executed, Transitions};
+use crate::dave::{DAVE_VERSION, DaveConfig};
+use crate::random::Random;
+
+/// Everything about the group of one channel. Reads no clock and does no I/O: call a method for
+/// what happened, then drain [`poll_output`](Self::poll_output).
+pub(crate) struct Delivery {
+    pub(super) config: DaveConfig,
+    pub(super) guild: GuildId,
+    pub(super) channel: ChannelId,
+    pub(super) signer: Signer,
+    /// The version of the channel: 0 while somebody in it has none.
+    pub(super) version: u16,
+    /// 0 while there is no group: then every member has one of its own.
+    pub(super) epoch: u64,
+    pub(super) members: BTreeMap<UserId, Member>,
+    pub(super) roster: Roster,
+    pub(super) proposals: Proposals,
+    pub(super) transitions: Transitions,
+    /// When proposals that were gathered go out.
+    pub(super) propose_at: Option<Instant>,
+    /// Until when new proposals wait for a commit of those that are out.
+    pub(super) hold_until: Option<Instant>,
+    /// When proposals that went out have waited too long.
+    pub(super) commit_by: Option<Instant>,
+    pub(super) faults: DaveFaults,
+    pub(super) stats: DaveStats,
+    outputs: VecDeque<DeliveryOutput>,
+}
+
+/// A user in the channel.
+#[derive(Debug, Default)]
+pub(super) struct Member {
+    /// The newest version the client offered.
+    pub(super) max_version: u16,
+    /// Op 4 has gone out, so that the client knows the version.
+    pub(super) described: bool,
+    /// Op 25 has gone out.
+    pub(super) knows_sender: bool,
+    /// What it can be added with.
+    pub(super) package: Option<KeptPackage>,
+    /// Where it is in the group, if it follows the group.
+    pub(super) leaf: Option<u32>,
+    /// The transitions it was told of since it was added last.
+    pub(super) seen: VecDeque<u16>,
+}
+
+impl Member {
+    pub(super) fn see(&mut self, transition_id: u16) {
+        if self.seen.len() >= SEEN_TRANSITIONS {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(transition_id);
+    }
+}
+
+impl Delivery {
+    pub(crate) fn new(config: DaveConfig, guild: GuildId, channel: ChannelId, seed: [u8; 32]) -> Self {
+        Self {
+            config,
+            guild,
+            channel,
+            signer: Signer::new(&mut Random::new(seed)),
+            version: 0,
+            epoch: 0,
+            members: BTreeMap::new(),
+            roster: Roster::default(),
+            proposals: Proposals::default(),
+            transitions: Transitions::default(),
+            propose_at: None,
+            hold_until: None,
+            commit_by: None,
+            faults: DaveFaults::default(),
+            stats: DaveStats::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes the payload of op 26.
+    pub(crate) fn key_package(&mut self, now: Instant, user: UserId, bytes: &[u8]) {
+        let limit = self.config.limits.key_package_len;
+        let described = self.members.get(&user).is_some_and(|member| member.described);
+        if self.version == 0 || !described {
+            self.stats.refuse(DaveRefusal::NotEncrypted);
+            return;
+        }
+        match KeptPackage::check(user, bytes, limit) {
+            Err(reason) => self.refuse(user, reason),
+            Ok(package) => {
+                self.stats.key_packages += 1;
+                // Who makes a new one has thrown its state away.
+                self.detach(user);
+                if let Some(member) = self.members.get_mut(&user) {
+                    member.package = Some(package);
+                }
+                self.execute_due(now);
+                self.refresh(now);
+            }
+        }
+    }
+
+    /// Takes the payload of op 28.
+    pub(crate) fn commit_welcome(&mut self, now: Instant, user: UserId, payload: &[u8]) {
+        let Some(member) = self.members.get(&user).filter(|_| self.version > 0) else {
+            self.stats.refuse(DaveRefusal::NotEncrypted);
+            return;
+        };
+        let leaf = match member.leaf {
+            Some(leaf) => self.roster.signature_key(leaf).map(|key| (leaf, key)),
+            // Alone in the group of its own, everybody is at leaf 0.
+            None if self.epoch == 0 => member.package.as_ref().map(|package| (0, package.signature_key.as_slice())),
+            None => None,
+        };
+        let proposals = self.proposals.of(user);
+        let group_id = self.group_id();
+        let expected = Expected { group_id: &group_id, epoch: self.epoch, user, leaf, proposals: &proposals };
+        match expected.check(payload, self.config.limits.commit_len) {
+            Err(reason) => self.refuse(user, reason),
+            Ok(_) if self.faults.refuses_commit(user) => {}
+            Ok(winner) => self.advance(now, user, &winner),
+        }
+    }
+
+    /// Takes op 23.
+    pub(crate) fn transition_ready(&mut self, now: Instant, user: UserId, transition_id: u16) {
+        if !self.transitions.ready(user, transition_id) {
+            self.refuse(user, DaveRefusal::ReadyUnknown);
+        }
+        self.execute_due(now);
+    }
+
+    /// Takes op 31.
+    pub(crate) fn invalid_commit_welcome(&mut self, now: Instant, user: UserId, transition_id: u16) {
+        let member = self.members.get(&user);
+        if !member.is_some_and(|member| member.leaf.is_some() && member.seen.contains(&transition_id)) {
+            self.refuse(user, DaveRefusal::InvalidUnknown);
+            return;
+        }
+        self.detach(user);
+        self.execute_due(now);
+        self.refresh(now);
+    }
+
+    /// Does everything that is due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.execute_due(now);
+        if self.commit_by.is_some_and(|at| at <= now) {
+            tracing::debug!(channel = %self.channel, epoch = self.epoch, "no commit in time");
+            self.stats.commit_timeouts += 1;
+            self.propose_again(now);
+        }
+        if self.propose_at.is_some_and(|at| at <= now) {
+            self.propose(now);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        [self.propose_at, self.commit_by, self.transitions.deadline()].into_iter().flatten().min()
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<DeliveryOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Ends the faults that last.
+    pub(crate) fn faults_clear(&mut self) {
+        self.faults.clear();
+    }
+
+    /// The counters since the last call.
+    pub(crate) fn take_stats(&mut self) -> DaveStats {
+        core::mem::take(&mut self.stats)
+    }
+
+    /// Takes back every proposal and makes it anew.
+    pub(super) fn propose_again(&mut self, now: Instant) {
+        self.revoke_all_but(&BTreeSet::new());
+        self.propose(now);
+    }
+
+    /// Moves on to the epoch that a commit makes.
+    fn advance(&mut self, now: Instant, committer: UserId, winner: &Winner<'_>) {
+        if self.epoch == 0 {
+            self.found(committer);
+        }
+        // Removals first, whatever the order (RFC 9420, section 12.3).
+        for change in &winner.changes {
+            if let Change::Remove(leaf) = change {
+                self.roster.remove(*leaf);
+            }
+        }
+        let mut told: BTreeSet<UserId> = self.roster.live().collect();
+        let stayed = told.clone();
+        let mut added = Vec::new();
+        for change in &winner.changes {
+            let Change::Add(user, reference) = change else { continue };
+            let member = self.members.get_mut(user);
+            let Some((member, package)) = member.and_then(|it| it.package.take().map(|package| (it, package))) else {
+                continue;
+            };
+            member.leaf = Some(self.roster.add(*user, package.signature_key));
+            member.seen.clear();
+            told.insert(*user);
+            added.push((*user, *reference));
+        }
+        self.epoch += 1;
+        self.proposals.clear();
+        (self.propose_at, self.hold_until, self.commit_by) = (None, None, None);
+        self.stats.commits += 1;
+        let id = self.transitions.open(now + self.config.transition_timeout, told);
+        self.announce(id, winner.commit, stayed);
+        if let Some(welcome) = &winner.welcome {
+            for (user, reference) in added {
+                let cut = welcome.cut_for(&reference).unwrap_or_default();
+                self.welcome(id, user, cut, winner.commit);
+            }
+        }
+        self.faults.remember_commit(winner.commit);
+        let members = self.roster.live().count();
+        tracing::debug!(channel = %self.channel, epoch = self.epoch, members, "a commit won");
+        let Self { guild, channel, epoch, .. } = *self;
+        self.event(Event::EpochBegan { guild, channel, epoch, members });
+        self.execute_due(now);
+        self.refresh(now);
+    }
+
+    /// Makes the group of one's own of a committer the group of all.
+    fn found(&mut self, founder: UserId) {
+        self.roster = Roster::default();
+        let Some(member) = self.members.get_mut(&founder) else { return };
+        let Some(package) = member.package.take() else { return };
+        member.leaf = Some(self.roster.add(founder, package.signature_key));
+        member.seen.clear();
+    }
+
+    fn announce(&mut self, transition_id: u16, commit: &[u8], to: BTreeSet<UserId>) {
+        for user in to {
+            let id = self.faults.transition_id(user, transition_id);
+            if let Some(member) = self.members.get_mut(&user) {
+                member.see(id);
+            }
+            self.send(user, Message::announce_commit(id, commit));
+        }
+    }
+
+    fn welcome(&mut self, transition_id: u16, user: UserId, welcome: Vec<u8>, commit: &[u8]) {
+        let id = self.faults.transition_id(user, transition_id);
+        if let Some(member) = self.members.get_mut(&user) {
+            member.see(id);
+        }
+        if self.faults.puts_commit_first(user) {
+            self.send(user, Message::announce_commit(id, commit));
+        }
+        let welcome = self.faults.readdress(user, welcome);
+        self.stats.welcomes += 1;
+        self.send(user, Message::welcome(id, &welcome));
+    }
+
+    /// Executes every transition whose time has come.
+    pub(super) fn execute_due(&mut self, now: Instant) {
+        while let Some(executed) = self.transitions.due(now) {
+            self.execute(executed);
+        }
+    }
+
+    pub(super) fn execute(&mut self, executed: Executed) {
+        self.stats.transitions += 1;
+        self.stats.transitions_timed_out += u64::from(executed.late);
+        for user in executed.told {
+            self.send(user, Message::execute_transition(executed.id));
+        }
+        self.faults.remember_executed(executed.id);
+    }
+
+    /// Takes back what holds no more, and sees to it that what is new is proposed soon.
+    pub(super) fn refresh(&mut self, now: Instant) {
+        if self.version == 0 {
+            return;
+        }
+        if self.epoch > 0 && self.roster.live().next().is_none() {
+            // Nobody can commit: those who are there begin anew, each with a group of its own.
+            self.forget_group();
+        }
+        let wanted = self.wanted();
+        self.revoke_all_but(&wanted);
+        let recipients = self.recipients();
+        let news = !recipients.is_empty()
+            && (wanted.iter().any(|change| !self.proposals.has(change))
+                || recipients.iter().any(|user| self.proposals.lacks(*user)));
+        if !news {
+            self.propose_at = None;
+            return;
+        }
+        // New proposals would make the commits stale that are on their way for the old ones.
+        let soon = now + self.config.proposal_delay;
+        let at = self.hold_until.map_or(soon, |until| until.max(soon));
+        let at = self.propose_at.map_or(at, |before| before.min(at));
+        self.propose_at = Some(at);
+        if at <= now {
+            self.propose(now);
+        }
+    }
+
+    /// Makes what is wanted and gives it to all who shall commit it.
+    fn propose(&mut self, now: Instant) {
+        self.propose_at = None;
+        let recipients = self.recipients();
+        if recipients.is_empty() {
+            return;
+        }
+        let group_id = self.group_id();
+        let mut size = self.roster.live().count() + self.proposals.len();
+        for change in self.wanted() {
+            if self.proposals.has(&change) {
+                continue;
+            }
+            let adds = matches!(change, Change::Add(..));
+            if self.proposals.len() >= self.config.limits.proposals || adds && size >= self.config.limits.members {
+                self.stats.postponed += 1;
+                continue;
+            }
+            let body = match &change {
+                Change::Remove(leaf) => ProposalBody::Remove(*leaf),
+                Change::Add(user, _) => match self.members.get(user).and_then(|it| it.package.as_ref()) {
+                    Some(package) => ProposalBody::Add(&package.bytes),
+                    None => continue,
+                },
+            };
+            let message = self.signer.propose(&group_id, self.epoch, body);
+            self.proposals.push(Proposed::new(change, message));
+            self.stats.proposals += 1;
+            size += usize::from(adds);
+        }
+        for user in recipients {
+            let missing = self.proposals.hand_out(user);
+            if !missing.is_empty() {
+                let message = Message::append(missing);
+                self.send(user, message);
+            }
+        }
+        if self.proposals.is_out() {
+            self.hold_until = Some(now + self.config.proposal_hold);
+            self.commit_by.get_or_insert(now + self.config.commit_timeout);
+        }
+    }
+
+    pub(super) fn revoke_all_but(&mut self, wanted: &BTreeSet<Change>) {
+        let (told, count) = self.proposals.keep_only(wanted);
+        self.stats.proposals_revoked += count as u64;
+        for (user, references) in told {
+            self.send(user, Message::revoke(references));
+        }
+        if !self.proposals.is_out() || wanted.is_empty() {
+            (self.hold_until, self.commit_by) = (None, None);
+        }
+    }
+
+    /// All changes that the group needs now.
+    fn wanted(&self) -> BTreeSet<Change> {
+        let adds =
+            self.members.iter().filter_map(|(user, it)| Some(Change::Add(*user, it.package.as_ref()?.reference)));
+        self.roster.dead().map(Change::Remove).chain(adds).collect()
+    }
+
+    /// Those who shall commit: the members, or while there is no group all who could found it.
+    fn recipients(&self) -> Vec<UserId> {
+        if self.epoch > 0 {
+            return self.roster.live().collect();
+        }
+        let able = self.members.iter().filter(|(_, member)| member.package.is_some()).map(|(user, _)| *user);
+        let able: Vec<_> = able.collect();
+        if able.len() > 1 { able } else { Vec::new() }
+    }
+
+    pub(super) fn group_id(&self) -> [u8; 8] {
+        self.channel.get().to_be_bytes()
+    }
+
+    fn refuse(&mut self, user: UserId, reason: DaveRefusal) {
+        tracing::debug!(channel = %self.channel, %user, ?reason, "refused");
+        self.stats.refuse(reason);
+    }
+
+    /// Sends a message, unless a fault does something else with it.
+    pub(super) fn send(&mut self, user: UserId, message: Message) {
+        for message in self.faults.tamper(user, message) {
+            self.outputs.push_back(DeliveryOutput::Send(user, message));
+        }
+    }
+
+    /// Sends a message whatever faults there are.
+    pub(super) fn send_as_it_is(&mut self, user: UserId, message: Message) {
+        self.outputs.push_back(DeliveryOutput::Send(user, message));
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.outputs.push_back(DeliveryOutput::Event(event));
+    }
+
+    /// Whether the channel runs encrypted.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.version == DAVE_VERSION
+    }
+}
+
+/// Transitions a member may still say it could not follow.
+const SEEN_TRANSITIONS: usize = 16;

@@ -1,0 +1,48 @@
+//! What a key package has to be before anybody is told of it.
+
+use voice_dave::wire::{BASIC_CREDENTIAL, CIPHER_SUITE, KeyPackage, LeafSource, Lifetime, MLS_10, verify};
+use voice_model::UserId;
+
+use crate::dave::stats::DaveRefusal;
+
+/// A key package that is good, until it is used.
+#[derive(Debug)]
+pub(crate) struct KeptPackage {
+    pub(crate) bytes: Vec<u8>,
+    /// The hash that names it in a welcome.
+    pub(crate) reference: [u8; 32],
+    pub(crate) signature_key: Vec<u8>,
+}
+
+impl KeptPackage {
+    /// Takes the payload of op 26 from a user.
+    pub(crate) fn check(user: UserId, bytes: &[u8], limit: usize) -> Result<Self, DaveRefusal> {
+        if bytes.len() > limit {
+            return Err(DaveRefusal::KeyPackageTooLong);
+        }
+        let package = KeyPackage::parse(bytes).map_err(|_| DaveRefusal::KeyPackageMalformed)?;
+        let leaf = &package.leaf;
+        // Members refuse to add somebody who does not claim to understand the group.
+        let understands = leaf.capabilities.versions.iter().any(|version| version == MLS_10)
+            && leaf.capabilities.cipher_suites.iter().any(|suite| suite == CIPHER_SUITE)
+            && leaf.capabilities.credentials.iter().any(|kind| kind == BASIC_CREDENTIAL);
+        if package.cipher_suite != CIPHER_SUITE || !understands {
+            return Err(DaveRefusal::KeyPackageSuite);
+        }
+        if leaf.credential.user_id() != Some(user) {
+            return Err(DaveRefusal::KeyPackageCredential);
+        }
+        if leaf.source != LeafSource::KeyPackage(Lifetime::UNLIMITED) {
+            return Err(DaveRefusal::KeyPackageLifetime);
+        }
+        // A leaf of a key package has no place in a tree yet.
+        let signed = [
+            verify(leaf.signature_key, &leaf.signed_bytes(&[], 0), leaf.signature),
+            verify(leaf.signature_key, &package.signed_bytes(), package.signature),
+        ];
+        if signed.iter().any(Result::is_err) {
+            return Err(DaveRefusal::KeyPackageSignature);
+        }
+        Ok(Self { bytes: bytes.to_vec(), reference: package.reference(), signature_key: leaf.signature_key.to_vec() })
+    }
+}
