@@ -1,4 +1,5 @@
-//! Sealing and opening packets, against the bare calls into the backend and backend against backend.
+//! Sealing packets with their headers and opening them, against the bare calls into the backend and
+//! backend against backend.
 //!
 //! The floor does what the cipher needs and nothing else: no layout of the packet, no counter with
 //! a limit, no ranges. For XChaCha20-Poly1305 that includes the subkey, which each packet needs.
@@ -111,6 +112,7 @@ fn ratios() {
 }
 
 struct SealOurs {
+    header: RtpHeader,
     sealer: Sealer,
     buffer: [u8; 512],
     len: usize,
@@ -118,15 +120,16 @@ struct SealOurs {
 
 impl SealOurs {
     fn new(backend: Backend, mode: Mode, payload: usize) -> Self {
-        let mut buffer = [0x5A; 512];
-        RtpHeader::default().write(buffer.first_chunk_mut().expect("room for a header"));
-        let sealer = Sealer::with_backend(backend, mode, &SecretKey::new(KEY), 0);
-        Self { sealer, buffer, len: RtpHeader::LEN + payload }
+        let sealer = Sealer::with_backend(backend, mode, SecretKey::new(KEY), 0);
+        Self { header: RtpHeader::default(), sealer, buffer: [0x5A; 512], len: RtpHeader::LEN + payload }
     }
 
     // What is sealed is what the last call left: ciphers do not care, and copying would count.
     fn run(&mut self) {
         let buffer = black_box(&mut self.buffer);
+        self.header.sequence = self.header.sequence.wrapping_add(1);
+        self.header.timestamp = self.header.timestamp.wrapping_add(960);
+        self.header.write(buffer.first_chunk_mut().expect("room for a header"));
         let sealed = self.sealer.seal_rtp(buffer, black_box(self.len));
         black_box(sealed.expect("far from the limit of nonces"));
     }

@@ -377,7 +377,7 @@ impl CallSession {
         self.times.established = Some(now.saturating_duration_since(self.started));
         self.was_established = true;
         let (mut sender, mut receiver) = media(MediaConfig {
-            key: SecretKey::new(*description.secret_key.expose()),
+            key: SecretKey::from(description.secret_key.expose()),
             mode,
             seed: self.rng.u64(..),
             ssrc: self.ssrc,

@@ -31,6 +31,15 @@ impl SecretKey {
     }
 }
 
+impl From<&[u8; 32]> for SecretKey {
+    /// Copies the key from where it is, without a second copy on the stack to erase.
+    fn from(bytes: &[u8; 32]) -> Self {
+        let mut key = Self([0; Self::LEN]);
+        key.0.copy_from_slice(bytes);
+        key
+    }
+}
+
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretKey([..])")

@@ -38,3 +38,5 @@ pub use crate::open::{OpenError, OpenedRtp, Opener};
 pub use crate::replay::{ReplayError, ReplayWindow};
 #[cfg(any(feature = "aws-lc", feature = "rust-crypto"))]
 pub use crate::seal::{SealError, Sealer};
+/// The crate of the headers, numbers and parse errors that this one's API has.
+pub use voice_rtp;

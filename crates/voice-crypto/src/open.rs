@@ -31,7 +31,7 @@ use crate::replay::{ReplayError, ReplayWindow};
 /// datagram[..17].copy_from_slice(&[
 ///     0xA0, 0x78, 0, 1, 0, 0, 3, 0xC0, 0, 5, 0xA1, 0x7C, 0xF8, 0xFF, 0xFE, 0, 2,
 /// ]);
-/// Sealer::new(Mode::XChaCha20Poly1305Rtpsize, &key, 1).seal_rtp(&mut datagram, 17).unwrap();
+/// Sealer::new(Mode::XChaCha20Poly1305Rtpsize, key, 1).seal_rtp(&mut datagram, 17).unwrap();
 ///
 /// let opened = opener.open_rtp(&mut datagram)?;
 /// assert_eq!(opened.header.ssrc.get(), 369_020);
@@ -85,8 +85,11 @@ impl Opener {
     /// Opens a sealed RTP packet like [`open_rtp`](Self::open_rtp), unless `window` says that it was
     /// opened before.
     ///
-    /// The window is that of the packet's SSRC. It is asked before anything is decrypted, and told
-    /// only of packets that are authentic: a forged one changes nothing.
+    /// The window has to be that of the packet's SSRC, which the caller looks up; one window for two
+    /// streams would refuse true packets. It is asked before anything is decrypted, and told only of
+    /// packets that are authentic: a forged one changes nothing. For an SSRC without a window, open
+    /// with a new one and keep it when the packet opened: whoever keeps windows for SSRCs that
+    /// anybody can invent keeps them without limit.
     ///
     /// # Errors
     ///

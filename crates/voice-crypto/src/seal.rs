@@ -14,8 +14,9 @@ use crate::open::RTCP_CLEAR_LEN;
 ///
 /// It owns the nonces. Their counter is shared by RTP and RTCP, moves with every packet and cannot
 /// be set, and the sealer cannot be cloned, so no two packets of one sealer share a nonce. Where the
-/// header is the nonce (`xsalsa20_poly1305`), a header that could repeat one is refused. Make
-/// **one** sealer per key and direction and keep it as long as the key: a resumed session keeps both.
+/// header is the nonce (`xsalsa20_poly1305`), a header that could repeat one is refused. A sealer takes
+/// the key, which cannot be cloned, so there is one per key: make the [`Opener`](crate::Opener) of
+/// the other direction first, and keep both as long as the session, also when it resumes.
 ///
 /// In every mode the caller puts the plain packet at the start of a buffer and gets the sealed one
 /// there, [`Mode::overhead`] bytes longer. Where the tag belongs between header and ciphertext (the
@@ -25,7 +26,8 @@ use crate::open::RTCP_CLEAR_LEN;
 /// use voice_crypto::{Mode, OVERHEAD, Opener, Sealer, SecretKey};
 ///
 /// let key = SecretKey::new([7; 32]);
-/// let mut sealer = Sealer::new(Mode::Aes256GcmRtpsize, &key, 1);
+/// let opener = Opener::new(Mode::Aes256GcmRtpsize, &key);
+/// let mut sealer = Sealer::new(Mode::Aes256GcmRtpsize, key, 1);
 ///
 /// let plain = [0x80, 0x78, 0, 1, 0, 0, 3, 0xC0, 0, 5, 0xA1, 0x7C, 0xF8, 0xFF, 0xFE];
 /// let mut datagram = [0; 15 + OVERHEAD];
@@ -35,17 +37,25 @@ use crate::open::RTCP_CLEAR_LEN;
 /// assert_eq!(datagram[..12], plain[..12]); // the header stays readable
 /// assert_eq!(datagram[31..], [0, 0, 0, 1]); // the nonce suffix
 ///
-/// let opened = Opener::new(Mode::Aes256GcmRtpsize, &key).open_rtp(&mut datagram).unwrap();
+/// let opened = opener.open_rtp(&mut datagram).unwrap();
 /// assert_eq!(datagram[opened.payload], [0xF8, 0xFF, 0xFE]);
 /// # Ok::<(), voice_crypto::SealError>(())
 /// ```
 ///
-/// A copy would repeat the nonces of the original, so there are none:
+/// A copy would repeat the nonces of the original, and so would a second sealer with the same key, so
+/// there are none:
 ///
 /// ```compile_fail,E0599
 /// # use voice_crypto::{Mode, Sealer, SecretKey};
-/// let sealer = Sealer::new(Mode::Aes256GcmRtpsize, &SecretKey::new([7; 32]), 1);
+/// let sealer = Sealer::new(Mode::Aes256GcmRtpsize, SecretKey::new([7; 32]), 1);
 /// let copy = sealer.clone();
+/// ```
+///
+/// ```compile_fail,E0382
+/// # use voice_crypto::{Mode, Sealer, SecretKey};
+/// let key = SecretKey::new([7; 32]);
+/// let sealer = Sealer::new(Mode::Aes256GcmRtpsize, key, 1);
+/// let second = Sealer::new(Mode::Aes256GcmRtpsize, key, 1);
 /// ```
 pub struct Sealer {
     cipher: Cipher,
@@ -56,14 +66,14 @@ pub struct Sealer {
 impl Sealer {
     /// Makes a sealer whose nonces begin at `start`, for most a random `u32`.
     #[must_use]
-    pub fn new(mode: Mode, key: &SecretKey, start: impl Into<NonceStart>) -> Self {
+    pub fn new(mode: Mode, key: SecretKey, start: impl Into<NonceStart>) -> Self {
         Self::with_limit(mode, key, start, MAX_PACKETS)
     }
 
     /// Makes a sealer that encrypts with `backend`.
     #[must_use]
-    pub fn with_backend(backend: Backend, mode: Mode, key: &SecretKey, start: impl Into<NonceStart>) -> Self {
-        Self { cipher: Cipher::new(backend, mode, key), mode, nonces: Nonces::new(start.into(), MAX_PACKETS) }
+    pub fn with_backend(backend: Backend, mode: Mode, key: SecretKey, start: impl Into<NonceStart>) -> Self {
+        Self { cipher: Cipher::new(backend, mode, &key), mode, nonces: Nonces::new(start.into(), MAX_PACKETS) }
     }
 
     /// Makes a sealer that refuses after `packets` packets, at most [`MAX_PACKETS`].
@@ -73,14 +83,14 @@ impl Sealer {
     /// ```
     /// use voice_crypto::{Mode, SealError, Sealer, SecretKey};
     ///
-    /// let mut sealer = Sealer::with_limit(Mode::Aes256GcmRtpsize, &SecretKey::new([7; 32]), 0, 1);
+    /// let mut sealer = Sealer::with_limit(Mode::Aes256GcmRtpsize, SecretKey::new([7; 32]), 0, 1);
     /// let mut rtcp = [0; 28];
     /// assert_eq!(sealer.seal_rtcp(&mut rtcp, 8), Ok(28));
     /// assert_eq!(sealer.seal_rtcp(&mut rtcp, 8), Err(SealError::NonceExhausted));
     /// ```
     #[must_use]
-    pub fn with_limit(mode: Mode, key: &SecretKey, start: impl Into<NonceStart>, packets: u32) -> Self {
-        let cipher = Cipher::new(Backend::preferred(), mode, key);
+    pub fn with_limit(mode: Mode, key: SecretKey, start: impl Into<NonceStart>, packets: u32) -> Self {
+        let cipher = Cipher::new(Backend::preferred(), mode, &key);
         Self { cipher, mode, nonces: Nonces::new(start.into(), packets) }
     }
 

@@ -55,8 +55,8 @@ fn the_counters_count() {
 /// Seals, opens and refuses packets, after a first round that warms up the cipher library.
 fn allocations_of(backend: Backend, mode: Mode) -> Count {
     let key = SecretKey::new([7; 32]);
-    let mut sealer = Sealer::with_backend(backend, mode, &key, 0);
     let opener = Opener::with_backend(backend, mode, &key);
+    let mut sealer = Sealer::with_backend(backend, mode, key, 0);
     let mut window = ReplayWindow::<16>::default();
     let mut header = RtpHeader { ssrc: Ssrc::new(1), ..RtpHeader::default() };
     let mut buffer = [0x55; 512];

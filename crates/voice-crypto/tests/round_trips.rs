@@ -16,7 +16,7 @@ fn an_authentic_packet_of_another_version_is_refused() {
     for &mode in Mode::ALL {
         let mut buffer = [0; BUFFER];
         buffer[8..12].fill(1); // an SSRC
-        let len = Sealer::new(mode, &key(), 0).seal_rtp(&mut buffer, 12).expect("sealed");
+        let len = Sealer::new(mode, key(), 0).seal_rtp(&mut buffer, 12).expect("sealed");
         let opened = Opener::new(mode, &key()).open_rtp(&mut buffer[..len]);
         assert_eq!(opened, Err(OpenError::BadVersion), "{mode}");
     }
@@ -29,7 +29,7 @@ fn parts_that_were_encrypted_and_run_past_the_end_are_refused() {
         for (flags, expected) in [(0x82, OpenError::CsrcOverrun), (0x90, OpenError::ExtensionOverrun)] {
             let (mut buffer, len) = silence(0);
             buffer[0] = flags;
-            let len = Sealer::new(mode, &key(), 0).seal_rtp(&mut buffer, len).expect("sealed");
+            let len = Sealer::new(mode, key(), 0).seal_rtp(&mut buffer, len).expect("sealed");
             let opened = Opener::new(mode, &key()).open_rtp(&mut buffer[..len]);
             assert_eq!(opened, Err(expected), "{mode}");
         }
@@ -51,7 +51,7 @@ fn no_length_handed_to_the_opener_panics() {
 
 #[test]
 fn nothing_printed_holds_key_bytes() {
-    let sealer = Sealer::new(Mode::CURRENT[1], &key(), 0);
+    let sealer = Sealer::new(Mode::CURRENT[1], key(), 0);
     let opener = Opener::new(Mode::CURRENT[0], &key());
     assert_eq!(
         format!("{:?} {sealer:?} {opener:?}", key()),
@@ -62,7 +62,7 @@ fn nothing_printed_holds_key_bytes() {
     // Neither as decimal numbers nor as hexadecimal ones, in any mode on any backend.
     for &backend in Backend::ALL {
         for &mode in Mode::ALL {
-            let sealer = Sealer::with_backend(backend, mode, &key(), [0xBB; 24]);
+            let sealer = Sealer::with_backend(backend, mode, key(), [0xBB; 24]);
             let opener = Opener::with_backend(backend, mode, &key());
             assert_eq!((sealer.mode(), opener.mode()), (mode, mode));
             let printed = format!("{sealer:?} {sealer:#?} {opener:?} {opener:#x?}").to_lowercase();
@@ -112,7 +112,7 @@ fn errors_say_what_is_wrong_and_why() {
 #[test]
 fn a_packet_opens_once_and_the_next_one_opens() {
     for &mode in Mode::ALL {
-        let mut sealer = Sealer::new(mode, &key(), 0);
+        let mut sealer = Sealer::new(mode, key(), 0);
         let opener = Opener::new(mode, &key());
         let mut window = ReplayWindow::new();
         for number in 65_530..65_600 {
@@ -133,7 +133,7 @@ fn a_packet_opens_once_and_the_next_one_opens() {
 #[test]
 fn a_forged_packet_does_not_move_the_window() {
     let mode = Mode::CURRENT[0];
-    let mut sealer = Sealer::new(mode, &key(), 0);
+    let mut sealer = Sealer::new(mode, key(), 0);
     let opener = Opener::new(mode, &key());
     let mut window = ReplayWindow::new();
     let (mut first, len) = silence(100);
@@ -187,18 +187,17 @@ proptest! {
         payload in prop::collection::vec(any::<u8>(), 0..1_300),
     ) {
         let (plain, payload_start) = plain(csrcs, extension, padding, &payload);
-        let key = SecretKey::new(key);
         let mut first: Option<Vec<u8>> = None;
         for &backend in Backend::ALL {
             let mut buffer = plain.clone();
             buffer.resize(plain.len() + mode.overhead(), 0);
-            let mut sealer = Sealer::with_backend(backend, mode, &key, start);
+            let mut sealer = Sealer::with_backend(backend, mode, SecretKey::new(key), start);
             let len = sealer.seal_rtp(&mut buffer, plain.len()).unwrap();
             prop_assert_eq!(len, buffer.len());
             let sealed = first.get_or_insert_with(|| buffer.clone());
             prop_assert_eq!(&buffer, sealed, "{:?}", backend);
 
-            let opened = Opener::with_backend(backend, mode, &key).open_rtp(&mut buffer).unwrap();
+            let opened = Opener::with_backend(backend, mode, &SecretKey::new(key)).open_rtp(&mut buffer).unwrap();
             prop_assert_eq!(opened.plain_len, plain.len());
             prop_assert_eq!(&buffer[..opened.plain_len], &plain);
             prop_assert_eq!(opened.payload.start, payload_start);
@@ -214,16 +213,15 @@ proptest! {
         start: u32,
         plain in prop::collection::vec(any::<u8>(), 8..200),
     ) {
-        let key = SecretKey::new(key);
         let mut first: Option<Vec<u8>> = None;
         for &backend in Backend::ALL {
             let mut buffer = plain.clone();
             buffer.resize(plain.len() + mode.overhead(), 0);
-            let mut sealer = Sealer::with_backend(backend, mode, &key, start);
+            let mut sealer = Sealer::with_backend(backend, mode, SecretKey::new(key), start);
             prop_assert_eq!(sealer.seal_rtcp(&mut buffer, plain.len()), Ok(buffer.len()));
             let sealed = first.get_or_insert_with(|| buffer.clone());
             prop_assert_eq!(&buffer, sealed, "{:?}", backend);
-            let opened = Opener::with_backend(backend, mode, &key).open_rtcp(&mut buffer);
+            let opened = Opener::with_backend(backend, mode, &SecretKey::new(key)).open_rtcp(&mut buffer);
             prop_assert_eq!(opened, Ok(plain.len()));
             prop_assert_eq!(&buffer[..plain.len()], &plain);
         }
@@ -240,7 +238,7 @@ proptest! {
         let (plain, _) = plain(csrcs, extension, 0, &payload);
         let mut sealed = plain.clone();
         sealed.resize(plain.len() + mode.overhead(), 0);
-        Sealer::with_backend(backend, mode, &key(), 7).seal_rtp(&mut sealed, plain.len()).unwrap();
+        Sealer::with_backend(backend, mode, key(), 7).seal_rtp(&mut sealed, plain.len()).unwrap();
         let opener = Opener::with_backend(backend, mode, &key());
         for len in 0..sealed.len() {
             let opened = opener.open_rtp(&mut sealed[..len].to_vec());
@@ -279,7 +277,7 @@ proptest! {
         };
         let opening = if same_key { key() } else { SecretKey::new([0x5A; 32]) };
         let (mut buffer, len) = silence(1);
-        let len = Sealer::new(sealed, &key(), nonce).seal_rtp(&mut buffer, len).unwrap();
+        let len = Sealer::new(sealed, key(), nonce).seal_rtp(&mut buffer, len).unwrap();
         let opener = Opener::new(opened, &opening);
         let found = opener.open_rtp(&mut buffer[..len]);
         if equal && same_key {
@@ -296,7 +294,7 @@ proptest! {
         clear_len in 0_usize..120,
         len in 0_usize..120,
     ) {
-        let mut sealer = Sealer::new(mode, &key(), 0);
+        let mut sealer = Sealer::new(mode, key(), 0);
         let before = bytes.clone();
         match sealer.seal(&mut bytes, clear_len, len) {
             Ok(sealed) => {

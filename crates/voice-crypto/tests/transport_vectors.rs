@@ -57,7 +57,7 @@ fn sealing_makes_the_bytes_of_other_implementations() {
         let mut sealed = 0;
         for vector in known(list(&all, "vectors")) {
             for (start, order) in starts(vector) {
-                let sealer = Sealer::with_backend(backend, mode(vector), &key(vector), start);
+                let sealer = Sealer::with_backend(backend, mode(vector), key(vector), start);
                 seal(sealer.with_suffix_order(order), vector);
             }
             sealed += 1;
@@ -112,7 +112,7 @@ fn wrap(backend: Backend, vector: &Value) {
     let name = text(vector, "name");
     let payload = bytes(vector, "payload");
     let first_nonce = number(vector, "first_counter") as u32;
-    let mut sealer = Sealer::with_backend(backend, mode(vector), &key(vector), first_nonce);
+    let mut sealer = Sealer::with_backend(backend, mode(vector), key(vector), first_nonce);
     let opener = Opener::with_backend(backend, mode(vector), &key(vector));
     let mut next = RtpHeader {
         marker: false,

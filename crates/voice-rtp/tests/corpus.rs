@@ -1,10 +1,10 @@
-//! Writes the seeds of the fuzz targets `rtp_packet` and `discovery`: `cargo test -p voice-rtp
-//! --test corpus -- --ignored`.
+//! The seeds of the fuzz targets `rtp_packet` and `discovery` are the vectors and some more.
 
 mod vectors;
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use voice_rtp::extension::{ElementWriter, Form};
 use voice_rtp::{Extension, Layout, Packet, Ping, RtpHeader, Ssrc};
@@ -12,10 +12,46 @@ use voice_rtp::{Extension, Layout, Packet, Ping, RtpHeader, Ssrc};
 use crate::vectors::{bytes, list, text};
 
 #[test]
-#[ignore = "writes to the fuzz folder"]
-fn write_the_seeds_of_rtp_packet() {
+fn seeds_are_what_is_checked_in() {
+    // A packaged crate has no fuzz targets beside it.
+    if !folder().exists() {
+        return;
+    }
+    for (path, datagram) in seeds() {
+        let hint = "cargo test -p voice-rtp --test corpus -- --ignored";
+        assert!(fs::read(folder().join(&path)).ok() == Some(datagram), "{path}: {hint}");
+    }
+}
+
+#[test]
+#[ignore = "writes the seeds of the fuzz targets"]
+fn write_seeds() {
+    for (path, datagram) in seeds() {
+        let path = folder().join(path);
+        fs::create_dir_all(path.parent().expect("the folder of a target")).expect("a folder");
+        fs::write(path, datagram).expect("a file");
+    }
+}
+
+/// The seeds, by the target and their name.
+fn seeds() -> BTreeMap<String, Vec<u8>> {
+    let mut seeds = BTreeMap::new();
+    seeds_of_rtp_packet(&mut |name, datagram| {
+        seeds.insert(format!("rtp_packet/{}", name.replace('_', "-")), datagram.to_vec());
+    });
+    seeds_of_discovery(&mut |name, datagram| {
+        seeds.insert(format!("discovery/{}", name.replace('_', "-")), datagram.to_vec());
+    });
+    assert!(seeds.len() > 90, "only {} seeds", seeds.len());
+    seeds
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus")
+}
+
+fn seeds_of_rtp_packet(write: &mut impl FnMut(String, &[u8])) {
     let all = vectors::rtp();
-    let write = |name: String, datagram: &[u8]| seed("rtp_packet", &name, datagram);
     for (of, prefix) in [("parse", "packet"), ("invalid", "invalid")] {
         for vector in list(&all, of) {
             write(format!("{prefix}-{}", text(vector, "name")), &bytes(vector, "packet"));
@@ -53,21 +89,19 @@ fn write_the_seeds_of_rtp_packet() {
     write("packet-with-a-stream".into(), &datagram[..len]);
 }
 
-#[test]
-#[ignore = "writes to the fuzz folder"]
-fn write_the_seeds_of_discovery() {
+fn seeds_of_discovery(write: &mut impl FnMut(String, &[u8])) {
     let all = vectors::discovery();
     for (of, prefix) in [("requests", "request"), ("valid", "response"), ("invalid", "invalid")] {
         for (place, vector) in list(&all, of).iter().enumerate() {
             let name = vector["name"].as_str().map_or_else(|| place.to_string(), str::to_owned);
             let field = if vector["packet"].is_string() { "packet" } else { "datagram" };
-            seed("discovery", &format!("{prefix}-{name}"), &bytes(vector, field));
+            write(format!("{prefix}-{name}"), &bytes(vector, field));
         }
     }
     let ping = Ping([0, 0, 0, 7]);
-    seed("discovery", "ping-request", &ping.request());
-    seed("discovery", "ping-response", &ping.response());
-    seed("discovery", "ping-short", &ping.request()[..7]);
+    write("ping-request".into(), &ping.request());
+    write("ping-response".into(), &ping.response());
+    write("ping-short".into(), &ping.request()[..7]);
 }
 
 fn extended(profile: u16, body: &[u8]) -> Vec<u8> {
@@ -82,10 +116,4 @@ fn extended(profile: u16, body: &[u8]) -> Vec<u8> {
     datagram.truncate(len);
     assert!(Packet::parse(&datagram).is_ok());
     datagram
-}
-
-fn seed(target: &str, name: &str, datagram: &[u8]) {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
-    fs::create_dir_all(&dir).expect("the folder of the seeds");
-    fs::write(dir.join(name.replace('_', "-")), datagram).expect("a seed");
 }

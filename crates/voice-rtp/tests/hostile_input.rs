@@ -172,7 +172,9 @@ fn every_vector() -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     for (all, lists) in [
         (&rtp, &["parse", "invalid", "demux", "rtcp", "rtcp_invalid"][..]),
-        (&discovery, &["requests", "valid", "invalid"][..]),
+        (&rtp, &["one_byte_extensions"][..]),
+        (&discovery, &["requests", "valid", "invalid", "server"][..]),
+        (&discovery["udp_ping"], &["cases"][..]),
     ] {
         for name in lists {
             found.extend(vectors::list(all, name).iter().map(datagram));
@@ -183,6 +185,6 @@ fn every_vector() -> Vec<Vec<u8>> {
 }
 
 fn datagram(vector: &Value) -> Vec<u8> {
-    let field = vector.get("packet").or_else(|| vector.get("datagram"));
+    let field = ["packet", "datagram", "body", "request"].into_iter().find_map(|name| vector.get(name));
     vectors::hex(field.and_then(Value::as_str).expect("a datagram"))
 }

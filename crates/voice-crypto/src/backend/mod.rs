@@ -21,12 +21,13 @@ pub(crate) use self::secretbox::Secretbox;
 /// ```
 /// use voice_crypto::{Backend, Mode, Opener, Sealer, SecretKey};
 ///
-/// let key = SecretKey::new([7; 32]);
 /// for &backend in Backend::ALL {
+///     let key = SecretKey::new([7; 32]);
+///     let opener = Opener::new(Mode::Aes256GcmRtpsize, &key);
 ///     let mut packet = [0x80; 32];
-///     let mut sealer = Sealer::with_backend(backend, Mode::Aes256GcmRtpsize, &key, 1);
+///     let mut sealer = Sealer::with_backend(backend, Mode::Aes256GcmRtpsize, key, 1);
 ///     let len = sealer.seal_rtp(&mut packet, 12)?;
-///     assert!(Opener::new(Mode::Aes256GcmRtpsize, &key).open_rtp(&mut packet[..len]).is_ok());
+///     assert!(opener.open_rtp(&mut packet[..len]).is_ok());
 /// }
 /// # Ok::<(), voice_crypto::SealError>(())
 /// ```

@@ -67,15 +67,16 @@ pub struct MediaConfig {
 #[must_use]
 pub fn media(config: MediaConfig) -> (Sender, Receiver) {
     let mut rng = fastrand::Rng::with_seed(config.seed);
+    let receiver = Receiver::new(Opener::new(config.mode, &config.key));
     let sender = Sender {
         ssrc: config.ssrc,
         sequence: Sequence::new(rng.u16(..)),
         timestamp: Timestamp::new(rng.u32(..)),
-        sealer: Sealer::new(config.mode, &config.key, rng.u32(..)),
+        sealer: Sealer::new(config.mode, config.key, rng.u32(..)),
         mode: SendMode::Hold,
         stats: SendStats::default(),
     };
-    (sender, Receiver::new(Opener::new(config.mode, &config.key)))
+    (sender, receiver)
 }
 
 #[cfg(test)]

@@ -2,14 +2,14 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use voice_rtp::{Kind, MAX_DATAGRAM_LEN, Packet, Reception, Ssrc, Timestamp, Verdict, classify};
+use voice_rtp::{Kind, Packet, Reception, Ssrc, Timestamp, Verdict, classify};
 
 mod board;
 
 #[entry]
 fn main() -> ! {
     let mut stream = Reception::new(Ssrc::new(369_020));
-    let mut buffer = [0; MAX_DATAGRAM_LEN];
+    let mut buffer = [0; 2_048];
     loop {
         let (datagram, arrival) = board::receive(&mut buffer);
         if let Some(opus) = opus(datagram, arrival, &mut stream) {
