@@ -73,7 +73,7 @@ pub use payload::session::{Hello, Identify, MAX_MODES, Ready, Resume};
 #[cfg(feature = "serde")]
 pub use payload::speaking::{ClientSpeaking, ServerSpeaking};
 #[cfg(feature = "serde")]
-pub use payload::transport::{SelectProtocol, SelectProtocolData, SessionDescription};
+pub use payload::transport::{SelectProtocol, SelectProtocolData, SessionDescription, WebRtcDescription};
 #[cfg(feature = "serde")]
 pub use payload::video::{ClientVideo, MAX_STREAMS, Resolution, ResolutionKind, ServerVideo, Stream, StreamKind};
 #[cfg(feature = "serde")]

@@ -3,7 +3,7 @@
 use crate::{
     ClientDisconnect, ClientFlags, ClientPlatform, ClientsConnect, DaveExecuteTransition, DavePrepareEpoch,
     DavePrepareTransition, DecodeError, HeartbeatAck, Hello, MediaSinkWants, Opcode, Ready, ServerSessionUpdate,
-    ServerSpeaking, ServerVideo, SessionDescription, UnknownMessage, VoiceBackendVersion,
+    ServerSpeaking, ServerVideo, SessionDescription, UnknownMessage, VoiceBackendVersion, WebRtcDescription,
     codec::{self, Envelope},
 };
 
@@ -41,6 +41,8 @@ pub enum ServerMessage {
     Heartbeat,
     /// The transport is set up.
     SessionDescription(SessionDescription),
+    /// The transport is set up for the protocol `webrtc` (community documentation).
+    WebRtcDescription(WebRtcDescription),
     /// How a user speaks, and with which SSRC.
     Speaking(ServerSpeaking),
     /// Answer to a heartbeat.
@@ -91,7 +93,10 @@ impl ServerMessage {
         let message = match envelope.opcode {
             Opcode::Ready => Self::Ready(envelope.object()?),
             Opcode::Heartbeat => Self::Heartbeat,
-            Opcode::SessionDescription => Self::SessionDescription(envelope.object()?),
+            Opcode::SessionDescription => match envelope.object() {
+                Ok(description) => Self::SessionDescription(description),
+                Err(error) => WebRtcDescription::decode(&envelope).map(Self::WebRtcDescription).ok_or(error)?,
+            },
             Opcode::Speaking => Self::Speaking(envelope.object()?),
             Opcode::HeartbeatAck => Self::HeartbeatAck(HeartbeatAck::decode(&envelope)?),
             Opcode::Hello => Self::Hello(envelope.object()?),
@@ -118,7 +123,7 @@ impl ServerMessage {
         match self {
             Self::Ready(_) => Opcode::Ready,
             Self::Heartbeat => Opcode::Heartbeat,
-            Self::SessionDescription(_) => Opcode::SessionDescription,
+            Self::SessionDescription(_) | Self::WebRtcDescription(_) => Opcode::SessionDescription,
             Self::Speaking(_) => Opcode::Speaking,
             Self::HeartbeatAck(_) => Opcode::HeartbeatAck,
             Self::Hello(_) => Opcode::Hello,
@@ -145,6 +150,7 @@ impl ServerMessage {
         match self {
             Self::Ready(data) => codec::encode(opcode, data, sequence),
             Self::SessionDescription(data) => codec::encode(opcode, data, sequence),
+            Self::WebRtcDescription(data) => codec::encode(opcode, data, sequence),
             Self::Speaking(data) => codec::encode(opcode, data, sequence),
             Self::HeartbeatAck(data) => data.encode(sequence),
             Self::Hello(data) => codec::encode(opcode, data, sequence),

@@ -6,7 +6,7 @@ use std::{
     cell::Cell,
 };
 
-use voice_model::{BinaryMessage, ClientMessage, MainGatewayEvent, ServerBinary, ServerMessage};
+use voice_model::{BinaryMessage, ClientMessage, MAX_EXPERIMENTS, MainGatewayEvent, ServerBinary, ServerMessage};
 
 /// Counts per thread, as the test harness has threads of its own.
 struct Counting;
@@ -91,6 +91,29 @@ fn lists_take_memory_for_what_they_hold_and_nothing_else() {
     let binary = [0, 4, 30, 0, 7, 1, 2, 3];
     assert_eq!(allocations(|| ServerBinary::decode(8, &binary).unwrap()), 0);
     assert_eq!(allocations(|| BinaryMessage::decode_client(&binary).unwrap()), 0);
+}
+
+#[test]
+fn nesting_takes_memory_once_for_each_array_and_object() {
+    for (streams, count, held) in [
+        ("{}", 2, 1),
+        ("{},{},{}", 4, 1),
+        (r#"{"max_resolution":{"width":1,"height":{"a":[1]}}}"#, 5, 1),
+        (r#"{"ssrc":[[[]]]},[[],[[]]]"#, 9, 1),
+    ] {
+        let text = format!(r#"{{"op":12,"d":{{"user_id":"1","streams":[{streams}]}}}}"#);
+        // And the list that is returned.
+        let count = 1 + count + held;
+        let asked = allocations(|| ServerMessage::decode(&text).unwrap());
+        assert!(asked <= count, "{text}: {asked}");
+    }
+}
+
+#[test]
+fn lists_over_their_limit_take_memory_up_to_it() {
+    let names = vec!["\"a\""; 100_000].join(",");
+    let text = format!(r#"{{"op":2,"d":{{"ssrc":1,"ip":"","port":1,"modes":[],"experiments":[{names}]}}}}"#);
+    assert!(allocations(|| ServerMessage::decode(&text).unwrap()) < MAX_EXPERIMENTS + 50);
 }
 
 #[test]

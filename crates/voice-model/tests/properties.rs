@@ -17,7 +17,7 @@ use voice_model::{
     Resolution, ResolutionKind, Resume, Sdp, SecretKey, SelectProtocol, SelectProtocolData, ServerBinary,
     ServerMessage, ServerSessionUpdate, ServerSpeaking, ServerVideo, SessionDescription, SessionId, Snowflake,
     SpeakingFlags, Stream, StreamKind, Token, UnknownMessage, UpdateVoiceState, UserId, VoiceBackendVersion,
-    VoiceChannelEffect, VoiceChannelStartTime, VoiceChannelStatus, VoiceServerUpdate, VoiceState,
+    VoiceChannelEffect, VoiceChannelStartTime, VoiceChannelStatus, VoiceServerUpdate, VoiceState, WebRtcDescription,
 };
 
 /// Opcodes without a payload type in either direction, with any JSON.
@@ -188,6 +188,20 @@ fn description() -> impl Strategy<Value = SessionDescription> {
     })
 }
 
+fn webrtc_description() -> impl Strategy<Value = WebRtcDescription> {
+    let optional = (text(), text(), text(), any::<Option<u32>>());
+    (any::<String>(), any::<u16>(), optional).prop_map(|(sdp, version, optional)| {
+        let (audio_codec, video_codec, media_session_id, keyframe_interval) = optional;
+        WebRtcDescription {
+            audio_codec,
+            video_codec,
+            media_session_id,
+            keyframe_interval,
+            ..WebRtcDescription::new(Sdp::new(sdp), version)
+        }
+    })
+}
+
 fn about_users() -> impl Strategy<Value = ServerMessage> {
     prop_oneof![
         (flags(), any::<u32>(), user(), option::of(any::<u32>())).prop_map(|(speaking, ssrc, user_id, delay)| {
@@ -229,6 +243,7 @@ fn server() -> impl Strategy<Value = ServerMessage> {
             }),
         Just(ServerMessage::Heartbeat),
         description().prop_map(ServerMessage::SessionDescription),
+        webrtc_description().prop_map(ServerMessage::WebRtcDescription),
         (any::<u64>(), form()).prop_map(|(nonce, form)| ServerMessage::HeartbeatAck(HeartbeatAck { nonce, form })),
         (finite(), option::of(any::<u8>())).prop_map(|(heartbeat_interval_ms, version)| {
             ServerMessage::Hello(Hello { heartbeat_interval_ms, version })

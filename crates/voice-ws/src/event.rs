@@ -220,7 +220,7 @@ pub enum ProtocolViolation {
     Undecodable(Opcode),
     /// More than 20 malformed messages in 10 s.
     TooManyMalformed,
-    /// The Session Description names another mode than the one selected.
+    /// The Session Description names another mode than the one selected, or none: it is for WebRTC.
     WrongMode,
 }
 

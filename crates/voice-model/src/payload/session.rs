@@ -29,6 +29,8 @@ pub struct Identify {
     #[serde(default, deserialize_with = "or_default")]
     pub max_dave_protocol_version: u16,
     /// The channel; gateway version 9 requires it (community documentation).
+    ///
+    /// Not read leniently: a wrong one is not taken for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_id: Option<ChannelId>,
     /// Whether video is offered (community documentation).
@@ -76,6 +78,8 @@ pub struct Resume {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq_ack: Option<i64>,
     /// The channel; gateway version 9 requires it (community documentation).
+    ///
+    /// Not read leniently: a wrong one is not taken for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_id: Option<ChannelId>,
 }

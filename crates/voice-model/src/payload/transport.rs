@@ -1,13 +1,13 @@
 //! Payloads that set the transport up: opcodes 1 and 4.
 
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
+use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny, ser::SerializeStruct};
 use serde_json::value::RawValue;
 
 use super::Codec;
 use crate::{
     DecodeError, Sdp, SecretKey,
     codec::Envelope,
-    field::{lenient, or_default},
+    field::{lenient, lenient_or_default, or_default},
 };
 
 /// Opcode 1: chooses the transport.
@@ -45,7 +45,7 @@ pub struct SelectProtocolData {
 
 /// Opcode 4: the transport key, and the version of end-to-end encryption.
 ///
-/// That of browsers, which has an `sdp` and neither mode nor key, is not decoded.
+/// That of browsers is [`WebRtcDescription`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionDescription {
     /// The mode that is in use.
@@ -70,6 +70,30 @@ pub struct SessionDescription {
     /// The server's part of a session description, for browsers (community documentation).
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub sdp: Option<Sdp>,
+}
+
+/// Opcode 4 for the protocol `webrtc`: an `sdp`, and neither mode nor key (community documentation).
+///
+/// Browsers encrypt media with keys of their own, so a client that selected `udp` has no use for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebRtcDescription {
+    /// The server's part of a session description.
+    pub sdp: Sdp,
+    /// Version of end-to-end encryption; 0 is none, and what a missing value means.
+    #[serde(default, deserialize_with = "lenient_or_default")]
+    pub dave_protocol_version: u16,
+    /// The audio codec that we should send.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub audio_codec: Option<String>,
+    /// The video codec that we should send.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub video_codec: Option<String>,
+    /// A name of the media session in reports.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub media_session_id: Option<String>,
+    /// Milliseconds between key frames of video.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub keyframe_interval: Option<u32>,
 }
 
 impl SelectProtocol {
@@ -155,6 +179,36 @@ impl SessionDescription {
     }
 }
 
+impl WebRtcDescription {
+    /// Describes a session, without codecs and what is for reports.
+    #[must_use]
+    pub const fn new(sdp: Sdp, dave_protocol_version: u16) -> Self {
+        Self {
+            sdp,
+            dave_protocol_version,
+            audio_codec: None,
+            video_codec: None,
+            media_session_id: None,
+            keyframe_interval: None,
+        }
+    }
+
+    /// Decodes an opcode 4 that is no [`SessionDescription`]; one that has parts of it is not of this form either.
+    pub(crate) fn decode(envelope: &Envelope<'_>) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Other {
+            mode: Option<IgnoredAny>,
+            secret_key: Option<IgnoredAny>,
+        }
+
+        let other: Other = envelope.object().ok()?;
+        if other.mode.is_some() || other.secret_key.is_some() {
+            return None;
+        }
+        envelope.object().ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,5 +256,42 @@ mod tests {
             let error = ServerMessage::decode(&text).unwrap_err();
             assert_eq!(error.opcode(), Some(Opcode::SessionDescription), "{len}");
         }
+    }
+
+    #[test]
+    fn description_of_webrtc_has_neither_mode_nor_key() {
+        let whole = r#"{"op":4,"d":{"sdp":"m=audio 50007 UDP/TLS/RTP/SAVPF 111\na=ice-pwd:a6d2c81e07b94f35","dave_protocol_version":1,"audio_codec":"opus","video_codec":"H264","media_session_id":"0f52","keyframe_interval":5000},"seq":2}"#;
+        let decoded = ServerMessage::decode(whole).unwrap();
+        let ServerMessage::WebRtcDescription(description) = &decoded.message else { panic!("{decoded:?}") };
+        assert!(description.sdp.expose().ends_with("a=ice-pwd:a6d2c81e07b94f35"));
+        assert_eq!((description.dave_protocol_version, description.keyframe_interval), (1, Some(5000)));
+        assert!(!format!("{decoded:?}").contains("ice-pwd"));
+        assert_eq!(decoded.message.opcode(), Opcode::SessionDescription);
+        assert_eq!(decoded.message.encode(decoded.sequence), whole);
+
+        let least = r#"{"op":4,"d":{"secret_key":null,"sdp":"m=audio","mode":null,"audio_codec":1e999,"dave_protocol_version":"x"}}"#;
+        let expected = ServerMessage::WebRtcDescription(WebRtcDescription::new(Sdp::new("m=audio"), 0));
+        assert_eq!(ServerMessage::decode(least).unwrap().message, expected);
+    }
+
+    #[test]
+    fn description_with_a_mode_or_a_key_or_without_all_is_none_of_webrtc() {
+        let key = vec!["7"; SecretKey::LEN].join(",");
+        for d in [
+            r#"{"sdp":"m=audio","mode":"m"}"#,
+            &format!(r#"{{"sdp":"m=audio","secret_key":[{key}]}}"#),
+            r#"{"sdp":"m=audio","mode":"m","secret_key":[7]}"#,
+            r#"{"sdp":7}"#,
+            r#"{"sdp":"\ud800"}"#,
+            r#"{"sdp":null}"#,
+            "{}",
+            r#"["m=audio"]"#,
+        ] {
+            let error = ServerMessage::decode(&format!(r#"{{"op":4,"d":{d},"seq":2}}"#)).expect_err(d);
+            assert!(matches!(error, DecodeError::WrongPayload { opcode: Opcode::SessionDescription, .. }), "{d}");
+            assert_eq!(error.sequence(), Some(2));
+        }
+        let both = format!(r#"{{"op":4,"d":{{"sdp":"m=audio","mode":"m","secret_key":[{key}]}}}}"#);
+        assert!(matches!(ServerMessage::decode(&both).unwrap().message, ServerMessage::SessionDescription(_)));
     }
 }

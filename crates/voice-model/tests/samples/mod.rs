@@ -12,6 +12,7 @@ pub(crate) const SERVER: &[&str] = &[
     r#"{"op":6,"d":1785000000123}"#,
     r#"{"op":2,"d":{"ssrc":1,"ip":"127.0.0.1","port":1,"modes":[],"experiments":["a"],"streams":[{"type":"video","ssrc":2}]}}"#,
     r#"{"op":4,"d":{"mode":"m","secret_key":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,255],"dave_protocol_version":0,"keyframe_interval":5000,"sdp":"m=audio"}}"#,
+    r#"{"op":4,"d":{"sdp":"a=ice-pwd:a6d2c81e07b94f35","dave_protocol_version":0}}"#,
     r#"{"op":8,"d":{"heartbeat_interval":13750,"v":8}}"#,
     r#"{"op":9,"d":null}"#,
     r#"{"op":11,"d":{"user_ids":["104694319306248192","80351110224678912"]},"seq":0}"#,
@@ -53,6 +54,7 @@ pub(crate) const SERVER_LENIENT: &[(&str, &str)] = &[
     (r#"{"op":6,"d":{"t":"1785000000123"}}"#, r#"{"op":6,"d":{"t":1785000000123}}"#),
     (r#"{"op":6,"d":"1785000000123"}"#, r#"{"op":6,"d":1785000000123}"#),
     (r#"{"op":8,"d":{"v":8,"heartbeat_interval":13750.0}}"#, r#"{"op":8,"d":{"heartbeat_interval":13750,"v":8}}"#),
+    (r#"{"op":8,"d":{"v":8.0,"heartbeat_interval":null}}"#, r#"{"op":8,"d":{"heartbeat_interval":0,"v":8}}"#),
     (r#"{"op":9}"#, r#"{"op":9,"d":null}"#),
     (
         r#"{"seq":0,"op":11,"d":{"user_ids":[104694319306248192,"80351110224678912"],"x":{}},"x":1}"#,

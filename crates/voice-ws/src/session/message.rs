@@ -115,7 +115,9 @@ impl Session {
                 self.send_heartbeat(nonce);
             }
             ServerMessage::Ready(ready) => self.handle_ready(now, ready),
-            ServerMessage::SessionDescription(description) => self.handle_description(now, description),
+            ServerMessage::SessionDescription(description) => self.handle_description(now, Some(description)),
+            // It has neither mode nor key.
+            ServerMessage::WebRtcDescription(_) => self.handle_description(now, None),
             ServerMessage::Resumed => self.handle_resumed(now),
             message => {
                 if matches!(message, ServerMessage::Unknown(_)) {
@@ -149,13 +151,14 @@ impl Session {
         self.event(SessionEvent::Ready(ready));
     }
 
-    fn handle_description(&mut self, now: Instant, description: SessionDescription) {
+    fn handle_description(&mut self, now: Instant, description: Option<SessionDescription>) {
         let State::Selecting { .. } = self.state else {
             return tracing::debug!("ignored a session description that was not asked for");
         };
-        if self.selected_mode.as_ref() != Some(&description.mode) {
+        let selected = |description: &SessionDescription| self.selected_mode.as_ref() == Some(&description.mode);
+        let Some(description) = description.filter(selected) else {
             return self.fail(now, Cause::Protocol(ProtocolViolation::WrongMode));
-        }
+        };
         self.run(now);
         self.established = true;
         self.trouble.backoff.reset();

@@ -444,6 +444,7 @@ fn unusable_answers_end_the_handshake_at_once_and_say_why() {
         (&bad_key, 2, ProtocolViolation::Undecodable(Opcode::SessionDescription)),
         (r#"{"op":4,"d":{"mode":"x"}}"#, 2, ProtocolViolation::Undecodable(Opcode::SessionDescription)),
         (&description("another"), 2, ProtocolViolation::WrongMode),
+        (r#"{"op":4,"d":{"sdp":"m=audio"}}"#, 2, ProtocolViolation::WrongMode),
     ];
     for (text, step, violation) in cases {
         let mut rig = Rig::new();
