@@ -110,7 +110,7 @@ fn errors_quote_nothing_of_a_malformed_message() {
         format!(r#"{{"op":22,"d":{{"transition_id":"{TOKEN}"}}}}"#),
         format!(r#"{{"op":24,"d":{{"protocol_version":1,"epoch":"{TOKEN}"}}}}"#),
         format!(r#"{{"op":31,"d":{{"transition_id":["{TOKEN}"]}}}}"#),
-        format!(r#"{{"op":8,"d":{{"heartbeat_interval":"{TOKEN}"}}}}"#),
+        format!(r#"{{"op":13,"d":{{"user_id":"{TOKEN}"}}}}"#),
         // A secret in a text that is no message.
         format!(r#"{{"op":0,"d":{{"token":"{TOKEN}","session_id":"{SESSION_ID}""#),
         format!(r#"{{"op":"{TOKEN}"}}"#),
