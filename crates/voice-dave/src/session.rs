@@ -12,17 +12,15 @@ use voice_model::{
     ProposalsOperation, ServerBinary, UserId,
 };
 
+use self::users::{Connect, Users};
 pub use self::{
     message::{DaveConfig, DaveEvent, DaveMessage, DaveOutput, OutgoingMessage},
     stats::DaveStats,
     status::{DaveStatus, Verification},
 };
-use self::{
-    status::privacy_code,
-    users::{Connect, Users},
-};
 use crate::{
     ReceiveMode, Refusal, SendMode,
+    code::voice_privacy_code,
     group::{Batch, CommitOutcome, Membership, checked_sender},
     transition::{Transition, Transitions},
 };
@@ -62,6 +60,8 @@ pub struct DaveSession {
     version: u16,
     /// The version that frames leave with, once one was executed.
     active: Option<u16>,
+    /// Whether plain frames of users who come now are accepted.
+    plaintext: bool,
     users: Users,
     sender: Option<Vec<u8>>,
     membership: Option<Membership>,
@@ -80,6 +80,7 @@ impl DaveSession {
             config,
             version: 0,
             active: None,
+            plaintext: false,
             users,
             sender: None,
             membership: None,
@@ -135,7 +136,7 @@ impl DaveSession {
             version: self.version,
             active_version: self.active,
             epoch: membership.and_then(Membership::epoch),
-            privacy_code: membership.and_then(Membership::epoch_authenticator).map(|bytes| privacy_code(&bytes)),
+            privacy_code: membership.and_then(Membership::epoch_authenticator).map(|bytes| voice_privacy_code(&bytes)),
             members: membership.map(user_ids).unwrap_or_default(),
             pending_transitions: self.transitions.len(),
         }
@@ -162,7 +163,7 @@ impl DaveSession {
         }
         self.active = None;
         self.outputs.push_back(DaveOutput::Send(SendMode::Hold));
-        self.outputs.push_back(DaveOutput::ReceiveDefault(ReceiveMode::Hold));
+        self.hold_newcomers();
         for user in self.users.others() {
             self.outputs.push_back(DaveOutput::Receive { user, mode: ReceiveMode::Hold });
         }
@@ -179,6 +180,9 @@ impl DaveSession {
             match self.users.connect(user) {
                 Connect::Known => {}
                 Connect::Full => self.stats.count(Refusal::TooManyUsers),
+                Connect::New if self.plaintext => {
+                    self.outputs.push_back(DaveOutput::Receive { user, mode: ReceiveMode::Passthrough });
+                }
                 Connect::New => self.receive_member(user),
             }
         }
@@ -343,8 +347,10 @@ impl DaveSession {
         let mut secret = None;
         if version == 0 {
             self.receive_passthrough();
-        } else if let Some(membership) = &self.membership {
-            self.outputs.push_back(DaveOutput::ReceiveDefault(ReceiveMode::Hold));
+        } else {
+            self.hold_newcomers();
+        }
+        if let Some(membership) = self.membership.as_ref().filter(|_| version > 0) {
             for user in user_ids(membership) {
                 if user == self.config.user {
                     secret = membership.base_secret(user);
@@ -393,7 +399,13 @@ impl DaveSession {
         }
     }
 
+    fn hold_newcomers(&mut self) {
+        self.plaintext = false;
+        self.outputs.push_back(DaveOutput::ReceiveDefault(ReceiveMode::Hold));
+    }
+
     fn receive_passthrough(&mut self) {
+        self.plaintext = true;
         self.outputs.push_back(DaveOutput::ReceiveDefault(ReceiveMode::Passthrough));
         for user in self.users.others() {
             self.outputs.push_back(DaveOutput::Receive { user, mode: ReceiveMode::Passthrough });
@@ -423,7 +435,7 @@ fn user_ids(membership: &Membership) -> Vec<UserId> {
 fn epoch_changed(membership: &Membership) -> Option<DaveEvent> {
     Some(DaveEvent::EpochChanged {
         epoch: membership.epoch()?,
-        privacy_code: privacy_code(&membership.epoch_authenticator()?),
+        privacy_code: voice_privacy_code(&membership.epoch_authenticator()?),
         members: user_ids(membership),
     })
 }
