@@ -38,21 +38,65 @@ pub const MAX_PROTOCOL_VERSION: u16 = 1;
 /// One session belongs to one voice gateway session, resumes included; a new identify starts with a new one. The
 /// [signing key](crate::SigningKey) may be the same.
 ///
-/// ```
-/// use voice_dave::{DaveConfig, DaveMessage, DaveOutput, DaveSession, OutgoingMessage, SendMode, SigningKey};
-/// use voice_model::{ChannelId, UserId};
+/// Two members and what a voice gateway says to them, to the moment when one hears the other:
 ///
-/// let mut session = DaveSession::new(DaveConfig {
-///     user: UserId::new(1),
-///     channel: ChannelId::new(2),
-///     signing_key: SigningKey::generate(),
+/// ```
+/// use voice_dave::wire::{ExternalProposal, ExternalSender, ProposalBody, write_append};
+/// use voice_dave::{DaveConfig, DaveMessage, DaveOutput, DaveSession, OutgoingMessage, SendMode, SigningKey};
+/// use voice_model::{ChannelId, ClientBinary, ProposalsOperation, ServerBinary, UserId};
+///
+/// /// Binary messages to the gateway, and the last mode of the sending half.
+/// fn outputs(session: &mut DaveSession) -> (Vec<Vec<u8>>, Option<SendMode>) {
+///     let (mut binary, mut send) = (Vec::new(), None);
+///     while let Some(output) = session.poll_output() {
+///         match output {
+///             DaveOutput::Message(OutgoingMessage::Binary(bytes)) => binary.push(bytes),
+///             DaveOutput::Send(mode) => send = Some(mode),
+///             // Others are to be sent, or to be installed in the receiving half.
+///             _ => {}
+///         }
+///     }
+///     (binary, send)
+/// }
+///
+/// // The gateway's key (opcode 25), and two users who connect (opcodes 4 and 11).
+/// let gateway = SigningKey::generate();
+/// let mut sender = Vec::new();
+/// let key = gateway.public_key();
+/// ExternalSender { signature_key: &key, credential_type: 1, identity: b"gateway" }.write(&mut sender);
+/// let channel = ChannelId::new(9);
+/// let users = [UserId::new(1), UserId::new(2)];
+/// let [mut one, mut two] = users.map(|user| {
+///     let mut session = DaveSession::new(DaveConfig { user, channel, signing_key: SigningKey::generate() });
+///     session.handle_message(DaveMessage::Binary(ServerBinary::ExternalSender(&sender)));
+///     session.handle_message(DaveMessage::SessionDescription { version: 1 });
+///     session.handle_message(DaveMessage::ClientsConnect(&users));
+///     session
 /// });
-/// // Opcode 4: the call is end-to-end encrypted. Nothing may leave yet, and a key package is sent at once.
-/// session.handle_message(DaveMessage::SessionDescription { version: 1 });
-/// let outputs: Vec<_> = std::iter::from_fn(|| session.poll_output()).collect();
-/// assert!(matches!(outputs[0], DaveOutput::Send(SendMode::Hold)));
-/// let Some(DaveOutput::Message(OutgoingMessage::Binary(key_package))) = outputs.last() else { panic!() };
-/// assert_eq!(key_package[0], 26);
+/// // Nothing may leave yet; each sends a key package (opcode 26).
+/// assert!(matches!(outputs(&mut one).1, Some(SendMode::Hold)));
+/// let (sent, _) = outputs(&mut two);
+/// let ClientBinary::KeyPackage(package) = ClientBinary::decode(&sent[0])? else { panic!() };
+///
+/// // The gateway proposes to the first to add the second (opcode 27), and gets a commit and a welcome (opcode 28).
+/// let group_id = channel.get().to_be_bytes();
+/// let body = ProposalBody::Add(package);
+/// let add = ExternalProposal { group_id: &group_id, epoch: 0, sender_index: 0, body }.sign(&gateway);
+/// let proposals = write_append([add.as_slice()]);
+/// let operation = ProposalsOperation::Append;
+/// one.handle_message(DaveMessage::Binary(ServerBinary::Proposals { operation, proposals: &proposals }));
+/// let (sent, _) = outputs(&mut one);
+/// let ClientBinary::CommitWelcome(payload) = ClientBinary::decode(&sent[0])? else { panic!() };
+/// let commit_len = voice_dave::wire::CommitWelcome::parse(payload)?.commit.raw().len();
+/// let (commit, welcome) = payload.split_at(commit_len);
+///
+/// // It announces both (opcodes 29 and 30); transition 0 takes place at once.
+/// one.handle_message(DaveMessage::Binary(ServerBinary::AnnounceCommitTransition { transition_id: 0, commit }));
+/// two.handle_message(DaveMessage::Binary(ServerBinary::Welcome { transition_id: 0, welcome }));
+/// assert!(matches!(outputs(&mut one).1, Some(SendMode::Encrypt(_))));
+/// assert!(matches!(outputs(&mut two).1, Some(SendMode::Encrypt(_))));
+/// assert_eq!(one.status().privacy_code, two.status().privacy_code);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct DaveSession {
     config: DaveConfig,

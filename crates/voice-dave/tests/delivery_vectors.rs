@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use voice_dave::wire::{
-    AppendList, CommitWelcome, Content, ExternalSender, KeyPackage, LeafSource, Lifetime, Proposal, PublicMessage,
-    Sender, Welcome, write_append,
+    AppendList, CommitWelcome, Content, ExternalSender, KeyPackage, LeafSource, Lifetime, Proposal, ProposalRef,
+    PublicMessage, RevokeList, Sender, Welcome, write_append, write_revoke,
 };
 use voice_model::UserId;
 
@@ -195,4 +195,72 @@ fn hex(text: &str) -> Vec<u8> {
         return Vec::new();
     }
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
+proptest::proptest! {
+    #[test]
+    fn what_is_read_of_any_bytes_is_written_the_same(step in 0usize..28, at: usize, byte: u8, cut: usize) {
+        let Some(payload) = steps().get(step).and_then(|step| step.get("payload").cloned()) else { return Ok(()) };
+        let mut bytes = hex(payload.as_str().unwrap());
+        let len = bytes.len();
+        bytes[at % len] = byte;
+        bytes.truncate(len - cut % 4);
+        let mut out = Vec::new();
+        if let Ok(sender) = ExternalSender::parse(&bytes) {
+            sender.write(&mut out);
+            proptest::prop_assert_eq!(&out, &bytes);
+        }
+        out.clear();
+        if let Ok(package) = KeyPackage::parse(&bytes) {
+            package.write(&mut out);
+            proptest::prop_assert_eq!(&out, &bytes);
+            proptest::prop_assert_eq!(package.raw(), &bytes[..]);
+        }
+        out.clear();
+        if let Ok((message, used)) = PublicMessage::parse(&bytes) {
+            message.write(&mut out);
+            proptest::prop_assert_eq!(&out[..], &bytes[..used]);
+            proptest::prop_assert_eq!(message.raw(), &bytes[..used]);
+        }
+        out.clear();
+        if let Ok(parsed) = CommitWelcome::parse(&bytes) {
+            parsed.commit.write(&mut out);
+            if let Some(welcome) = parsed.welcome {
+                welcome.write(&mut out);
+            }
+            proptest::prop_assert_eq!(&out, &bytes);
+        }
+        out.clear();
+        if let Ok(welcome) = Welcome::parse(&bytes) {
+            welcome.write(&mut out);
+            proptest::prop_assert_eq!(&out, &bytes);
+        }
+        if let Ok(list) = AppendList::parse(bytes.get(1..).unwrap_or_default()) {
+            let read: usize = list.map_while(Result::ok).map(|(_, message)| message.len()).sum();
+            proptest::prop_assert!(read < bytes.len());
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+        let _ = ExternalSender::parse(&bytes);
+        let _ = KeyPackage::parse(&bytes);
+        let _ = CommitWelcome::parse(&bytes);
+        let _ = Welcome::parse(&bytes);
+        proptest::prop_assert!(AppendList::parse(&bytes).into_iter().flatten().count() <= bytes.len());
+        proptest::prop_assert!(RevokeList::parse(&bytes).into_iter().flatten().count() <= bytes.len());
+    }
+}
+
+#[test]
+fn revocations_survive_a_round_trip() {
+    let references = [ProposalRef([1; 32]), ProposalRef([2; 32])];
+    let payload = write_revoke(references);
+    assert_eq!(payload.len(), 2 + 2 * 33);
+    let read: Result<Vec<_>, _> = RevokeList::parse(&payload).unwrap().collect();
+    assert_eq!(read.unwrap(), references);
+    // A reference of another length is none.
+    let short = [&[33, 32][..], &[1; 31], &[0]].concat();
+    assert!(RevokeList::parse(&short[..33]).is_err());
+    assert!(RevokeList::parse(&[2, 1, 7]).unwrap().next().unwrap().is_err());
 }

@@ -120,10 +120,13 @@ const WELCOME_HEADER: [u8; MESSAGE_HEADER_LEN] = [0, 1, 0, 3];
 
 /// The keys of the newest key package, and of no other.
 #[derive(Clone, Default)]
-struct JoinMaterial(Arc<Mutex<Option<(Vec<u8>, KeyPackageData)>>>);
+struct JoinMaterial(Arc<Mutex<Option<OpenPackage>>>);
+
+/// The reference of a key package, and the package with its keys.
+type OpenPackage = (Vec<u8>, KeyPackageData);
 
 impl JoinMaterial {
-    fn lock(&self) -> MutexGuard<'_, Option<(Vec<u8>, KeyPackageData)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<OpenPackage>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -74,6 +74,7 @@ impl<'a> Iterator for ProposalsOrRefs<'a> {
 }
 
 /// One entry of a commit (RFC 9420, section 12.4).
+#[expect(clippy::large_enum_variant, reason = "a view lives on the stack; a box would allocate")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProposalOrRef<'a> {
     /// A proposal inside the commit, which calls do not allow.

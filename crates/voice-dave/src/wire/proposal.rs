@@ -10,6 +10,7 @@ use super::{
 };
 
 /// A proposed change of the group (RFC 9420, section 12.1).
+#[expect(clippy::large_enum_variant, reason = "a view lives on the stack; a box would allocate")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proposal<'a> {
     /// Adds who made the key package.
