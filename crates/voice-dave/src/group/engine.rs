@@ -1,4 +1,4 @@
-//! The MLS engine: the only file that names it.
+//! The MLS engine, which nothing outside of this folder names.
 
 use std::{
     convert::Infallible,
@@ -21,32 +21,33 @@ use mls_rs::{
     time::MlsTime,
 };
 use mls_rs_core::key_package::KeyPackageData;
-use mls_rs_crypto_awslc::AwsLcCryptoProvider;
 use voice_model::UserId;
 use zeroize::Zeroizing;
 
+use super::provider::Provider;
 use crate::{
     BaseSecret,
-    wire::{ExternalSender, SigningKey},
+    wire::{BadSignature, ExternalSender, SigningKey},
 };
 
 type Config = WithKeyPackageRepo<
     JoinMaterial,
-    WithCryptoProvider<AwsLcCryptoProvider, WithIdentityProvider<BasicIdentityProvider, BaseConfig>>,
+    WithCryptoProvider<Provider, WithIdentityProvider<BasicIdentityProvider, BaseConfig>>,
 >;
 
 /// Makes groups and key packages for one user.
 pub(super) struct Engine {
     client: Client<Config>,
     material: JoinMaterial,
+    provider: Provider,
 }
 
 impl Engine {
     pub(super) fn new(user: UserId, key: &SigningKey) -> Self {
-        let material = JoinMaterial::default();
+        let (material, provider) = (JoinMaterial::default(), Provider::default());
         let client = Client::builder()
             .identity_provider(BasicIdentityProvider::new())
-            .crypto_provider(AwsLcCryptoProvider::with_enabled_cipher_suites(vec![CipherSuite::P256_AES128]))
+            .crypto_provider(provider.clone())
             .key_package_repo(material.clone())
             .key_package_lifetime(Duration::from_secs(u64::MAX))
             .signing_identity(
@@ -55,7 +56,7 @@ impl Engine {
                 CipherSuite::P256_AES128,
             )
             .build();
-        Self { client, material }
+        Self { client, material, provider }
     }
 
     /// Makes a bare key package; the keys of the one before are gone.
@@ -85,7 +86,7 @@ impl Engine {
         self.client
             .create_group_with_id(group_id.to_vec(), extensions, ExtensionList::default(), Some(time()))
             .ok()
-            .map(MlsGroup)
+            .map(|group| self.group(group))
     }
 
     /// Joins by a bare welcome. The keys of the key package are gone afterwards, whatever happens.
@@ -93,7 +94,11 @@ impl Engine {
         let message = MlsMessage::from_bytes(&[&WELCOME_HEADER, welcome].concat()).ok();
         let joined = message.and_then(|message| self.client.join_group(None, &message, Some(time())).ok());
         self.spend_key_package();
-        joined.map(|(group, _)| MlsGroup(group))
+        joined.map(|(group, _)| self.group(group))
+    }
+
+    fn group(&self, inner: Group<Config>) -> MlsGroup {
+        MlsGroup { inner, provider: self.provider.clone() }
     }
 
     #[cfg(test)]
@@ -150,7 +155,10 @@ impl KeyPackageStorage for JoinMaterial {
 }
 
 /// One group in one epoch.
-pub(super) struct MlsGroup(Group<Config>);
+pub(super) struct MlsGroup {
+    inner: Group<Config>,
+    provider: Provider,
+}
 
 /// A commit that this member made and has not applied.
 pub(super) struct Prepared {
@@ -167,49 +175,54 @@ pub(super) struct Leaf {
 
 impl MlsGroup {
     pub(super) fn id(&self) -> &[u8] {
-        self.0.group_id()
+        self.inner.group_id()
     }
 
     pub(super) fn epoch(&self) -> u64 {
-        self.0.current_epoch()
+        self.inner.current_epoch()
     }
 
     pub(super) fn own_leaf(&self) -> u32 {
-        self.0.current_member_index()
+        self.inner.current_member_index()
     }
 
     pub(super) fn leaf(&self, index: u32) -> Option<Leaf> {
-        self.0.member_at_index(index).map(|member| Leaf::new(member.signing_identity()))
+        self.inner.member_at_index(index).map(|member| Leaf::new(member.signing_identity()))
     }
 
     pub(super) fn leaves(&self) -> impl Iterator<Item = Leaf> + '_ {
-        self.0.roster().members_iter().map(|member| Leaf::new(member.signing_identity()))
+        self.inner.roster().members_iter().map(|member| Leaf::new(member.signing_identity()))
+    }
+
+    /// Checks a signature and remembers that it holds, for the commit over what it signs.
+    pub(super) fn verify(&self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        self.provider.verify(key, message, signature)
     }
 
     /// Whether the only external sender of the group is this one.
     pub(super) fn has_external_sender(&self, sender: &ExternalSender<'_>) -> bool {
-        let Ok(Some(senders)) = self.0.context().extensions().get_as::<ExternalSendersExt>() else { return false };
+        let Ok(Some(senders)) = self.inner.context().extensions().get_as::<ExternalSendersExt>() else { return false };
         senders.allowed_senders() == [identity(sender.identity.to_vec(), sender.signature_key)]
     }
 
     /// The group's context as members sign it.
     pub(super) fn context(&self) -> Option<Vec<u8>> {
-        self.0.context().mls_encode_to_vec().ok()
+        self.inner.context().mls_encode_to_vec().ok()
     }
 
     /// Takes in a proposal, if its signature holds.
     pub(super) fn queue(&mut self, message: &[u8]) -> bool {
         let Ok(message) = MlsMessage::from_bytes(message) else { return false };
-        matches!(self.0.process_incoming_message_with_time(message, time()), Ok(ReceivedMessage::Proposal(_)))
+        matches!(self.inner.process_incoming_message_with_time(message, time()), Ok(ReceivedMessage::Proposal(_)))
     }
 
     pub(super) fn clear_queue(&mut self) {
-        self.0.clear_proposal_cache();
+        self.inner.clear_proposal_cache();
     }
 
     /// Makes a commit over all that is queued, if all of it can be committed.
     pub(super) fn commit(&mut self) -> Option<Prepared> {
-        let (output, secrets) = self.0.commit_builder().commit_time(time()).build_detached().ok()?;
+        let (output, secrets) = self.inner.commit_builder().commit_time(time()).build_detached().ok()?;
         // The engine leaves out by itself what it finds invalid; others would refuse such a commit.
         if !output.unused_proposals().is_empty() {
             return None;
@@ -223,12 +236,12 @@ impl MlsGroup {
     }
 
     pub(super) fn apply_own(&mut self, prepared: Prepared) -> bool {
-        matches!(self.0.apply_detached_commit(prepared.secrets), Ok(done) if is_new_epoch(&done.effect))
+        matches!(self.inner.apply_detached_commit(prepared.secrets), Ok(done) if is_new_epoch(&done.effect))
     }
 
     pub(super) fn apply(&mut self, commit: &[u8]) -> bool {
         let Ok(message) = MlsMessage::from_bytes(commit) else { return false };
-        match self.0.process_incoming_message_with_time(message, time()) {
+        match self.inner.process_incoming_message_with_time(message, time()) {
             Ok(ReceivedMessage::Commit(done)) => is_new_epoch(&done.effect),
             _ => false,
         }
@@ -237,14 +250,14 @@ impl MlsGroup {
     /// What the frames of one member are encrypted with (DAVE protocol, "Sender Key Derivation").
     pub(super) fn base_secret(&self, user: UserId) -> Option<BaseSecret> {
         let context = user.get().to_le_bytes();
-        let secret = self.0.export_secret(EXPORT_LABEL, &context, BaseSecret::LEN).ok()?;
+        let secret = self.inner.export_secret(EXPORT_LABEL, &context, BaseSecret::LEN).ok()?;
         let mut bytes = Zeroizing::new([0; BaseSecret::LEN]);
         bytes.copy_from_slice(secret.as_bytes().get(..BaseSecret::LEN)?);
         Some(BaseSecret::new(*bytes))
     }
 
     pub(super) fn epoch_authenticator(&self) -> Option<[u8; 32]> {
-        self.0.epoch_authenticator().ok()?.as_bytes().try_into().ok()
+        self.inner.epoch_authenticator().ok()?.as_bytes().try_into().ok()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod engine;
 mod proposals;
+mod provider;
 #[cfg(test)]
 mod tests;
 

@@ -5,7 +5,7 @@ use crate::{
     Refusal,
     wire::{
         AppendList, BASIC_CREDENTIAL, CIPHER_SUITE, Content, KeyPackage, LeafSource, MLS_10, Proposal, PublicMessage,
-        RevokeList, Sender, is_public_key, verify,
+        RevokeList, Sender, is_public_key,
     },
 };
 
@@ -106,7 +106,7 @@ impl Epoch {
             return Err(Refusal::QueueFull);
         }
         match &proposal {
-            Proposal::Add(package) => check_add(package, known)?,
+            Proposal::Add(package) => self.check_add(package, known)?,
             Proposal::Remove(leaf) if *leaf == self.group.own_leaf() => {
                 self.note_own_removal(message);
                 return Err(Refusal::OwnRemoval);
@@ -121,6 +121,30 @@ impl Epoch {
         }
         self.queue.push(Queued { reference, message: bytes.to_vec() });
         Ok(true)
+    }
+
+    fn check_add(&self, package: &KeyPackage<'_>, known: &impl Known) -> Result<(), Refusal> {
+        let leaf = &package.leaf;
+        let user = leaf.credential.user_id().ok_or(Refusal::BadKeyPackage)?;
+        if !known.is_here(user) {
+            return Err(Refusal::UnknownUser);
+        }
+        let capabilities = &leaf.capabilities;
+        let suits = package.cipher_suite == CIPHER_SUITE
+            && matches!(leaf.source, LeafSource::KeyPackage(_))
+            && package.init_key != leaf.encryption_key
+            && [package.init_key, leaf.encryption_key, leaf.signature_key].into_iter().all(is_public_key)
+            && capabilities.versions.iter().any(|version| version == MLS_10)
+            && capabilities.cipher_suites.iter().any(|suite| suite == CIPHER_SUITE)
+            && capabilities.credentials.iter().any(|credential| credential == BASIC_CREDENTIAL);
+        if !suits {
+            return Err(Refusal::BadKeyPackage);
+        }
+        let key = leaf.signature_key;
+        self.group
+            .verify(key, &package.signed_bytes(), package.signature)
+            .and_then(|()| self.group.verify(key, &leaf.signed_bytes(&[], 0), leaf.signature))
+            .map_err(|_| Refusal::BadSignature)
     }
 
     /// Remembers the reference, to know the commit that makes it true. That commit is checked by itself.
@@ -151,29 +175,6 @@ impl Epoch {
         self.prepared = Some(prepared);
         Ok(Some(payload))
     }
-}
-
-fn check_add(package: &KeyPackage<'_>, known: &impl Known) -> Result<(), Refusal> {
-    let leaf = &package.leaf;
-    let user = leaf.credential.user_id().ok_or(Refusal::BadKeyPackage)?;
-    if !known.is_here(user) {
-        return Err(Refusal::UnknownUser);
-    }
-    let capabilities = &leaf.capabilities;
-    let suits = package.cipher_suite == CIPHER_SUITE
-        && matches!(leaf.source, LeafSource::KeyPackage(_))
-        && package.init_key != leaf.encryption_key
-        && [package.init_key, leaf.encryption_key, leaf.signature_key].into_iter().all(is_public_key)
-        && capabilities.versions.iter().any(|version| version == MLS_10)
-        && capabilities.cipher_suites.iter().any(|suite| suite == CIPHER_SUITE)
-        && capabilities.credentials.iter().any(|credential| credential == BASIC_CREDENTIAL);
-    if !suits {
-        return Err(Refusal::BadKeyPackage);
-    }
-    let key = leaf.signature_key;
-    verify(key, &package.signed_bytes(), package.signature)
-        .and_then(|()| verify(key, &leaf.signed_bytes(&[], 0), leaf.signature))
-        .map_err(|_| Refusal::BadSignature)
 }
 
 /// How many proposals of one epoch are kept: many more than a call has members.
