@@ -167,6 +167,9 @@ pub struct Impairment {
     pub pad: f64,
     /// To the client only: the chance that a packet of nothing but padding comes before it.
     pub padding_only: f64,
+    /// To the client only: the chance that a packet of plain silence, the three bytes `f8 ff fe`,
+    /// takes the place of one, as the service sends for a muted source whatever is encrypted.
+    pub silence: f64,
     /// To the client only: adds an audio level extension to packets without one.
     pub extension: bool,
 }
@@ -191,7 +194,7 @@ pub(crate) enum Reaction {
 pub(crate) struct Faults {
     rules: Vec<Rule>,
     impairments: BTreeMap<(Option<UserId>, Direction), Impairment>,
-    /// Those of users who are in no channel yet.
+    /// Those of users who are in no channel yet, and those of channels that are not there yet.
     dave: Vec<(Option<UserId>, DaveFault)>,
 }
 
@@ -253,9 +256,12 @@ impl Faults {
         }
     }
 
-    /// The faults that waited for a user.
-    pub(crate) fn dave_waiting(&mut self, user: UserId) -> Vec<(Option<UserId>, DaveFault)> {
-        self.dave.extract_if(.., |(whom, _)| whom.is_none_or(|whom| whom == user)).collect()
+    /// The faults that waited for a user, and those that every new channel has.
+    pub(crate) fn dave_waiting(&mut self, user: UserId, new_channel: bool) -> Vec<(Option<UserId>, DaveFault)> {
+        let everybodys = self.dave.iter().filter(|(whom, _)| new_channel && whom.is_none()).copied();
+        let mut waiting: Vec<_> = everybodys.collect();
+        waiting.extend(self.dave.extract_if(.., |(whom, _)| *whom == Some(user)));
+        waiting
     }
 
     fn add(&mut self, user: Option<UserId>, on: Trigger, count: u32) {

@@ -135,6 +135,22 @@ pub(crate) fn padding_only(buffer: &mut [u8], header: RtpHeader, random: &mut Ra
     pad(buffer, RtpHeader::LEN, random)
 }
 
+/// Writes a packet of silence that no encryption between clients has touched.
+///
+/// Returns its length.
+pub(crate) fn plain_silence(buffer: &mut [u8], header: RtpHeader) -> usize {
+    if let Some(bytes) = buffer.first_chunk_mut() {
+        header.write(bytes);
+    }
+    if let Some(payload) = buffer.get_mut(RtpHeader::LEN..RtpHeader::LEN + SILENCE.len()) {
+        payload.copy_from_slice(&SILENCE);
+    }
+    RtpHeader::LEN + SILENCE.len()
+}
+
+/// A frame of silence: Discord docs, Voice Connections, "Voice Data Interpolation".
+const SILENCE: [u8; 3] = [0xF8, 0xFF, 0xFE];
+
 /// Adds the extension and the padding an impairment asks for, and returns the new length.
 pub(crate) fn dress(buffer: &mut [u8], mut len: usize, impairment: &Impairment, random: &mut Random) -> usize {
     if impairment.extension {

@@ -272,6 +272,9 @@ impl Core {
             let sequence = header.sequence.wrapping_add(*offset);
             let Some(mut len) = copy_numbered(buffer, plain, sequence) else { continue };
             if let Some(impairment) = impairment {
+                if random.chance(impairment.silence) {
+                    len = impair::plain_silence(buffer, RtpHeader { sequence, ..header });
+                }
                 len = impair::dress(buffer, len, &impairment, random);
             }
             let Ok(len) = sealer.seal_rtp(buffer, len) else {

@@ -12,8 +12,8 @@ use crate::random::Random;
 
 /// A fault of the delivery service, for [`FaultKind::Dave`](crate::FaultKind::Dave).
 ///
-/// Those without a `count` happen once, now, to the users who are in a channel; the others last
-/// and wait for a user who is in none. A message that is sent as a fault is numbered and kept for
+/// Those without a `count` happen once, now, to the users who are in a channel. The others last,
+/// and wait for a user who is in none; a fault of everybody counts for each channel by itself. A message that is sent as a fault is numbered and kept for
 /// a Resume like any other. What only a member can do wrong, such as a welcome for a group with
 /// another external sender, takes a member that does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@ mod key_package;
 mod membership;
 mod messages;
 mod proposals;
+mod proposing;
 mod room;
 mod roster;
 mod sender;

@@ -25,7 +25,7 @@ impl Core {
         let (config, random) = (self.config.dave, &mut self.random);
         let delivery =
             room.delivery.get_or_insert_with(|| Box::new(Delivery::new(config, id.guild, id.channel, random.bytes())));
-        for (user, fault) in self.faults.dave_waiting(user) {
+        for (user, fault) in self.faults.dave_waiting(user, room.members.len() == 1) {
             delivery.inject(now, user, fault);
         }
         self.dave(now, id, |delivery| delivery.join(now, user, max_version));
@@ -88,7 +88,7 @@ impl Core {
             None => self.rooms.keys().copied().collect(),
             Some(_) => self.sessions.of_user(user).into_iter().filter_map(|key| self.room_of(key)).collect(),
         };
-        if rooms.is_empty() && fault.count().is_some() {
+        if (user.is_none() || rooms.is_empty()) && fault.count().is_some() {
             self.faults.wait_for_dave(user, fault);
         }
         for id in rooms {

@@ -23,6 +23,7 @@ pub struct World {
     pub events: Vec<Event>,
     texts: BTreeMap<u64, VecDeque<String>>,
     binaries: BTreeMap<u64, Vec<Vec<u8>>>,
+    frames: BTreeMap<u64, VecDeque<Frame>>,
     closed: BTreeMap<u64, u16>,
     reset: Vec<u64>,
     datagrams: VecDeque<(SocketAddr, Vec<u8>)>,
@@ -44,6 +45,7 @@ impl World {
             events: Vec::new(),
             texts: BTreeMap::new(),
             binaries: BTreeMap::new(),
+            frames: BTreeMap::new(),
             closed: BTreeMap::new(),
             reset: Vec::new(),
             datagrams: VecDeque::new(),
@@ -117,8 +119,14 @@ impl World {
     fn drain(&mut self) {
         loop {
             match self.core.poll_output() {
-                Output::Text { connection, text } => self.texts.entry(connection.get()).or_default().push_back(text),
+                Output::Text { connection, text } => {
+                    let frames = self.frames.entry(connection.get()).or_default();
+                    frames.push_back(Frame::Text(text.clone()));
+                    self.texts.entry(connection.get()).or_default().push_back(text);
+                }
                 Output::Binary { connection, bytes } => {
+                    let frames = self.frames.entry(connection.get()).or_default();
+                    frames.push_back(Frame::Binary(bytes.clone()));
                     self.binaries.entry(connection.get()).or_default().push(bytes);
                 }
                 Output::Close { connection, code } => {
@@ -159,6 +167,11 @@ impl World {
         self.binaries.remove(&connection).unwrap_or_default()
     }
 
+    /// All messages since the last look of this kind, in order.
+    pub fn frames(&mut self, connection: u64) -> VecDeque<Frame> {
+        self.frames.remove(&connection).unwrap_or_default()
+    }
+
     pub fn closed(&self, connection: u64) -> Option<u16> {
         self.closed.get(&connection).copied()
     }
@@ -180,8 +193,15 @@ impl World {
 
     /// A connection that has identified; what it was sent up to Ready is gone.
     pub fn identified(&mut self, ticket: &Ticket) -> (u64, u32) {
+        self.identified_with(ticket, 0)
+    }
+
+    /// The same with a client that offers end-to-end encryption up to this version.
+    pub fn identified_with(&mut self, ticket: &Ticket, max_dave_version: u16) -> (u64, u32) {
         let connection = self.open("/?v=8");
-        self.send(connection, identify(ticket));
+        let mut message = identify(ticket);
+        message["d"]["max_dave_protocol_version"] = max_dave_version.into();
+        self.send(connection, message);
         assert_eq!(self.closed(connection), None);
         let queue = self.texts.get_mut(&connection).unwrap();
         assert!(queue.pop_front().unwrap().contains(r#""op":8"#), "Hello comes first");
@@ -192,7 +212,12 @@ impl World {
 
     /// A client that went through the whole handshake, up to op 5 and a ping.
     pub fn join(&mut self, user: UserId) -> Client {
-        let mut client = self.connected(user);
+        self.join_with(user, 0)
+    }
+
+    /// The same with a client that offers end-to-end encryption up to this version.
+    pub fn join_with(&mut self, user: UserId, max_dave_version: u16) -> Client {
+        let mut client = self.connected_with(user, max_dave_version);
         self.send(client.connection, client.speaking(0));
         self.ping(&client);
         let more = self.messages(client.connection);
@@ -202,8 +227,12 @@ impl World {
 
     /// A client with its key, but without op 5 and without a datagram since.
     pub fn connected(&mut self, user: UserId) -> Client {
+        self.connected_with(user, 0)
+    }
+
+    fn connected_with(&mut self, user: UserId, max_dave_version: u16) -> Client {
         let ticket = self.ticket(user);
-        let (connection, ssrc) = self.identified(&ticket);
+        let (connection, ssrc) = self.identified_with(&ticket, max_dave_version);
         let port = u16::try_from(10_000 + self.connections).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         self.discover(address, ssrc);
@@ -245,6 +274,13 @@ impl World {
         let sealed = client.seal(payload);
         self.datagram(client.address, &sealed);
     }
+}
+
+/// A message of the server.
+#[derive(Clone, Debug)]
+pub enum Frame {
+    Text(String),
+    Binary(Vec<u8>),
 }
 
 /// A client of a [`World`].

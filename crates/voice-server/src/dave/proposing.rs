@@ -1,0 +1,119 @@
+//! What is proposed, to whom and when.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use voice_dave::wire::ProposalBody;
+use voice_model::UserId;
+
+use crate::dave::delivery::Delivery;
+use crate::dave::messages::Message;
+use crate::dave::proposals::{Change, Proposed};
+
+impl Delivery {
+    /// Takes back every proposal and makes it anew.
+    pub(super) fn propose_again(&mut self, now: Instant) {
+        self.revoke_all_but(&BTreeSet::new());
+        self.propose(now);
+    }
+
+    /// Takes back what holds no more, and sees to it that what is new is proposed soon.
+    pub(super) fn refresh(&mut self, now: Instant) {
+        if self.version == 0 {
+            return;
+        }
+        if self.epoch > 0 && self.roster.live().next().is_none() {
+            // Nobody can commit: those who are there begin anew, each with a group of its own.
+            self.forget_group();
+        }
+        let wanted = self.wanted();
+        self.revoke_all_but(&wanted);
+        let recipients = self.recipients();
+        let news = !recipients.is_empty()
+            && (wanted.iter().any(|change| !self.proposals.has(change))
+                || recipients.iter().any(|user| self.proposals.lacks(*user)));
+        if !news {
+            self.propose_at = None;
+            return;
+        }
+        // New proposals would make the commits stale that are on their way for the old ones.
+        let soon = now + self.config.proposal_delay;
+        let at = self.hold_until.map_or(soon, |until| until.max(soon));
+        let at = self.propose_at.map_or(at, |before| before.min(at));
+        self.propose_at = Some(at);
+        if at <= now {
+            self.propose(now);
+        }
+    }
+
+    /// Makes what is wanted and gives it to all who shall commit it.
+    pub(super) fn propose(&mut self, now: Instant) {
+        self.propose_at = None;
+        let recipients = self.recipients();
+        if recipients.is_empty() {
+            return;
+        }
+        let group_id = self.group_id();
+        let mut size = self.roster.live().count() + self.proposals.len();
+        for change in self.wanted() {
+            if self.proposals.has(&change) {
+                continue;
+            }
+            let adds = matches!(change, Change::Add(..));
+            if self.proposals.len() >= self.config.limits.proposals || adds && size >= self.config.limits.members {
+                self.stats.postponed += 1;
+                continue;
+            }
+            let body = match &change {
+                Change::Remove(leaf) => ProposalBody::Remove(*leaf),
+                Change::Add(user, _) => match self.members.get(user).and_then(|it| it.package.as_ref()) {
+                    Some(package) => ProposalBody::Add(&package.bytes),
+                    None => continue,
+                },
+            };
+            let message = self.signer.propose(&group_id, self.epoch, body);
+            self.proposals.push(Proposed::new(change, message));
+            self.stats.proposals += 1;
+            size += usize::from(adds);
+        }
+        for user in recipients {
+            let missing = self.proposals.hand_out(user);
+            if !missing.is_empty() {
+                let message = Message::append(missing);
+                self.send(user, message);
+            }
+        }
+        if self.proposals.is_out() {
+            self.hold_until = Some(now + self.config.proposal_hold);
+            self.commit_by.get_or_insert(now + self.config.commit_timeout);
+        }
+    }
+
+    pub(super) fn revoke_all_but(&mut self, wanted: &BTreeSet<Change>) {
+        let (told, count) = self.proposals.keep_only(wanted);
+        self.stats.proposals_revoked += count as u64;
+        for (user, references) in told {
+            self.send(user, Message::revoke(references));
+        }
+        if !self.proposals.is_out() || wanted.is_empty() {
+            (self.hold_until, self.commit_by) = (None, None);
+        }
+    }
+
+    /// All changes that the group needs now.
+    fn wanted(&self) -> BTreeSet<Change> {
+        let adds =
+            self.members.iter().filter_map(|(user, it)| Some(Change::Add(*user, it.package.as_ref()?.reference)));
+        self.roster.dead().map(Change::Remove).chain(adds).collect()
+    }
+
+    /// Those who shall commit: the members, or while there is no group all who could found it.
+    fn recipients(&self) -> Vec<UserId> {
+        if self.epoch > 0 {
+            return self.roster.live().collect();
+        }
+        let able = self.members.iter().filter(|(_, member)| member.package.is_some()).map(|(user, _)| *user);
+        let able: Vec<_> = able.collect();
+        if able.len() > 1 { able } else { Vec::new() }
+    }
+}
