@@ -163,8 +163,15 @@ pub(super) struct MlsGroup {
 /// A commit that this member made and has not applied.
 pub(super) struct Prepared {
     pub(super) commit: Vec<u8>,
-    pub(super) welcome: Option<Vec<u8>>,
+    welcome: Option<Vec<u8>>,
     secrets: CommitSecrets,
+}
+
+impl Prepared {
+    /// What is sent: the commit, and the welcome directly behind it.
+    pub(super) fn payload(&self) -> Vec<u8> {
+        [&self.commit, self.welcome.as_deref().unwrap_or_default()].concat()
+    }
 }
 
 /// A member as the group's tree has it.

@@ -71,7 +71,12 @@ impl Membership {
             return;
         };
         epoch.saw_proposals = true;
-        let result = change(epoch, batch).and_then(|()| epoch.prepare());
+        let before = epoch.queue.len();
+        let result = change(epoch, batch).and_then(|()| match &epoch.prepared {
+            // Nothing new: the commit that was sent may have won already, so it must stay the last one.
+            Some(prepared) if epoch.queue.len() == before => Ok(Some(prepared.payload())),
+            _ => epoch.prepare(),
+        });
         match result {
             Ok(commit) => batch.commit = commit,
             Err(refusal) => batch.refusal = Some(refusal),
@@ -171,7 +176,7 @@ impl Epoch {
             return Ok(None);
         }
         let prepared = self.group.commit().ok_or(Refusal::Uncommittable)?;
-        let payload = [&prepared.commit, prepared.welcome.as_deref().unwrap_or_default()].concat();
+        let payload = prepared.payload();
         self.prepared = Some(prepared);
         Ok(Some(payload))
     }
