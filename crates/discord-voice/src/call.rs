@@ -383,7 +383,7 @@ impl CallSession {
             ssrc: self.ssrc,
         });
         sender.set_mode(SendMode::Passthrough);
-        receiver.set_default_mode(ReceiveMode::Passthrough { until: None });
+        receiver.set_default_mode(now, ReceiveMode::Passthrough);
         self.phase = Phase::Confirming(Box::new((sender, receiver)));
         // Even silence has to be announced once: the server takes nothing from, and forwards nothing to, a client
         // whose SSRC it was not told. Packets could overtake the message, so they wait until it has arrived.

@@ -37,7 +37,7 @@ impl Client {
         let Some(media) = &mut self.media else { return };
         match command {
             MediaCommand::SetSendMode(mode) => media.sender.set_mode(mode),
-            MediaCommand::SetReceiveMode(user, mode) => media.receiver.set_mode(user, mode),
+            MediaCommand::SetReceiveMode(user, mode) => media.receiver.set_mode(clock.now(), user, mode),
             MediaCommand::Bind(ssrc, user) => media.receiver.bind(clock.now(), ssrc, user),
             MediaCommand::Forget(user) => media.receiver.forget(clock.now(), user),
             MediaCommand::Stop => {

@@ -11,8 +11,8 @@ pub mod socket;
 pub use {
     discovery::{DISCOVERY_LEN, Discovery, DiscoveryError},
     media::{
-        Arrival, Content, Keepalive, MAX_FRAME_LEN, MediaConfig, OpenError, PacketBuf, Playout, ReceiveStats, Receiver,
-        SILENCE_FRAMES, SealError, SendStats, Sender, Talkspurt, media,
+        Arrival, Content, E2eeStats, Keepalive, MAX_FRAME_LEN, MediaConfig, OpenError, PacketBuf, Playout,
+        ReceiveStats, Receiver, SILENCE_FRAMES, SealError, SendStats, Sender, Talkspurt, media,
     },
     pacer::Pacer,
 };

@@ -112,7 +112,7 @@ impl MediaCall {
         let Some(link) = &mut self.link else { return };
         match command {
             MediaCommand::SetSendMode(mode) => link.sender.set_mode(mode),
-            MediaCommand::SetReceiveMode(user, mode) => link.receiver.set_mode(user, mode),
+            MediaCommand::SetReceiveMode(user, mode) => link.receiver.set_mode(now, user, mode),
             MediaCommand::Bind(ssrc, user) => link.receiver.bind(now, ssrc, user),
             MediaCommand::Forget(user) => link.receiver.forget(now, user),
             MediaCommand::Start(..) | MediaCommand::Stop => {}

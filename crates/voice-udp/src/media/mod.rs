@@ -1,20 +1,22 @@
 //! The two halves of a call's media.
 
 mod keepalive;
+mod openers;
 mod pool;
 mod receive;
 mod send;
 mod stats;
 mod talkspurt;
+mod waiting;
 
 use voice_crypto::{Mode, Opener, Sealer, SecretKey};
-use voice_dave::SendMode;
+use voice_dave::FrameSealer;
 use voice_rtp::{Sequence, Ssrc, Timestamp};
 
 pub use keepalive::Keepalive;
 pub use receive::{Arrival, Content, OpenError, Playout, Receiver};
 pub use send::{MAX_FRAME_LEN, PacketBuf, SealError, SendStats, Sender};
-pub use stats::ReceiveStats;
+pub use stats::{E2eeStats, ReceiveStats};
 pub use talkspurt::{SILENCE_FRAMES, Talkspurt};
 
 /// What the gateway's session description and Ready say about the media of a call.
@@ -49,13 +51,13 @@ pub struct MediaConfig {
 /// };
 /// let (mut sender, _) = media(config(1));
 /// let (_, mut receiver) = media(config(2));
+/// let now = Instant::now();
 /// sender.set_mode(SendMode::Passthrough);
-/// receiver.set_default_mode(ReceiveMode::Passthrough { until: None });
+/// receiver.set_default_mode(now, ReceiveMode::Passthrough);
 ///
 /// let mut buffer = PacketBuf::new();
 /// let mut datagram = sender.seal(&[0xF8, 0xFF, 0xFE], &mut buffer)?.to_vec();
 ///
-/// let now = Instant::now();
 /// receiver.open(now, &mut datagram)?;
 /// assert!(receiver.next_frame(now).is_none(), "nobody knows yet whose stream it is");
 /// receiver.bind(now, Ssrc::new(1), UserId::new(42));
@@ -73,7 +75,7 @@ pub fn media(config: MediaConfig) -> (Sender, Receiver) {
         sequence: Sequence::new(rng.u16(..)),
         timestamp: Timestamp::new(rng.u32(..)),
         sealer: Sealer::new(config.mode, config.key, rng.u32(..)),
-        mode: SendMode::Hold,
+        frames: FrameSealer::new(),
         stats: SendStats::default(),
     };
     (sender, receiver)

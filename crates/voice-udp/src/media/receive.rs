@@ -1,18 +1,23 @@
 //! The receiving half: from a datagram to frames in order, with the user who sent them.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     error::Error,
     fmt,
     time::{Duration, Instant},
 };
 
-use voice_dave::ReceiveMode;
+use voice_dave::{OpenedKind, ReceiveMode};
 use voice_model::UserId;
 use voice_rtp::{Kind, OPUS_PAYLOAD_TYPE, Ping, RtpHeader, Ssrc, Timestamp, classify};
 
-use super::{pool::FramePool, stats::ReceiveStats};
-use crate::reorder::{Held, Insert, MAX_HELD, Release, Reorder};
+use super::{
+    openers::Openers,
+    pool::FramePool,
+    stats::ReceiveStats,
+    waiting::{MAX_WAITING_STREAMS, OpenedFrame, Waiting, WaitingFrame},
+};
+use crate::reorder::{Held, Insert, MAX_HELD, Release, Reorder, Stored};
 
 /// Opens datagrams and gives out each user's frames in the order in which they were sent.
 ///
@@ -23,8 +28,7 @@ pub struct Receiver {
     opener: voice_crypto::Opener,
     /// Ordered, so that streams that are due together come in the same order each time.
     pub(super) streams: BTreeMap<u32, Stream>,
-    default_mode: ReceiveMode,
-    modes: HashMap<UserId, ReceiveMode>,
+    openers: Openers,
     pool: FramePool,
     /// The frame that was given out last; its place is free again at the next call.
     lent: Option<usize>,
@@ -38,6 +42,7 @@ pub struct Receiver {
 pub(super) struct Stream {
     user: Option<UserId>,
     reorder: Reorder,
+    waiting: Waiting,
     queued: bool,
     heard_at: Instant,
     /// When an unclaimed stream, or one whose user has left, is dropped.
@@ -81,7 +86,7 @@ pub enum Content<'a> {
         /// Its bytes.
         frame: &'a [u8],
     },
-    /// So many packets were sent and did not come in time.
+    /// So many packets were sent and did not come in time, or could not be opened while later ones could.
     Lost {
         /// Their number, at least 1.
         packets: u64,
@@ -93,8 +98,7 @@ impl Receiver {
         Self {
             opener,
             streams: BTreeMap::new(),
-            default_mode: ReceiveMode::Hold,
-            modes: HashMap::new(),
+            openers: Openers::default(),
             pool: FramePool::default(),
             lent: None,
             ready: VecDeque::new(),
@@ -139,35 +143,38 @@ impl Receiver {
                 self.unqueue();
                 continue;
             };
-            match stream.reorder.release(now) {
-                None => {
-                    let deadline = stream.reorder.deadline();
-                    self.unqueue();
-                    self.wake_by(deadline);
-                }
-                Some(Release::Lost(packets)) => {
-                    self.stats.lost += packets;
-                    return Some(Playout { user, ssrc: Ssrc::new(ssrc), content: Content::Lost { packets } });
-                }
-                Some(Release::Packet(Held { frame: None, .. })) => {}
-                Some(Release::Packet(Held { timestamp, frame: Some(stored), .. })) => {
-                    self.lent = Some(stored.slot);
-                    let mode = self.modes.get_mut(&user).unwrap_or(&mut self.default_mode);
-                    match mode.open(now, self.pool.frame_mut(stored)) {
-                        Ok(len) => {
-                            self.stats.frames += 1;
-                            let frame = &self.pool.frame(stored)[..len];
-                            let content = Content::Frame { timestamp, frame };
-                            return Some(Playout { user, ssrc: Ssrc::new(ssrc), content });
-                        }
-                        Err(_) => {
-                            self.stats.frames_held += 1;
-                            self.lent = None;
-                            self.pool.free(stored.slot);
-                        }
+            let step = if let Some(frame) = stream.waiting.take_opened() {
+                Step::Frame(frame)
+            } else if let Some(frame) = stream.waiting.candidate() {
+                self.retry(now, ssrc, user, frame)
+            } else {
+                match stream.reorder.release(now) {
+                    None => {
+                        let deadline = stream.reorder.deadline();
+                        self.unqueue();
+                        self.wake_by(deadline);
+                        Step::Nothing
+                    }
+                    Some(Release::Lost(packets)) => {
+                        self.stats.lost += packets;
+                        Step::Lost(packets)
+                    }
+                    Some(Release::Packet(Held { frame: None, .. })) => Step::Nothing,
+                    Some(Release::Packet(Held { timestamp, arrived, frame: Some(stored), .. })) => {
+                        self.unseal(now, ssrc, user, (timestamp, arrived, stored))
                     }
                 }
-            }
+            };
+            let content = match step {
+                Step::Nothing => continue,
+                Step::Lost(packets) => Content::Lost { packets },
+                Step::Frame(OpenedFrame { timestamp, stored, len }) => {
+                    self.stats.frames += 1;
+                    self.lent = Some(stored.slot);
+                    Content::Frame { timestamp, frame: &self.pool.frame(stored)[..len] }
+                }
+            };
+            return Some(Playout { user, ssrc: Ssrc::new(ssrc), content });
         }
         None
     }
@@ -183,8 +190,7 @@ impl Receiver {
         self.make_room(ssrc.get());
         let stream = self.streams.entry(ssrc.get()).or_insert_with(|| Stream::new(now));
         if stream.user.is_some_and(|before| before != user) {
-            self.stats.dropped += Self::discard_all(&mut stream.reorder, &mut self.pool);
-            stream.reorder = Reorder::default();
+            self.stats.dropped += stream.restart(&mut self.pool);
         }
         stream.user = Some(user);
         stream.expires_at = None;
@@ -198,7 +204,7 @@ impl Receiver {
         for stream in self.streams.values_mut().filter(|stream| stream.user == Some(user)) {
             stream.expires_at = Some(expires_at);
         }
-        self.modes.remove(&user);
+        self.openers.forget(user, expires_at);
         self.wake_by(Some(expires_at));
     }
 
@@ -206,25 +212,122 @@ impl Receiver {
     /// [`open`](Self::open): their absence is no loss.
     pub fn resynchronise(&mut self) {
         for stream in self.streams.values_mut() {
-            self.stats.dropped += Self::discard_all(&mut stream.reorder, &mut self.pool);
-            stream.reorder = Reorder::default();
+            self.stats.dropped += stream.restart(&mut self.pool);
         }
     }
 
-    /// Says what is accepted from one user.
-    pub fn set_mode(&mut self, user: UserId, mode: ReceiveMode) {
-        self.modes.insert(user, mode);
+    /// Begins what is accepted from one user from now on. What waited for a key is tried with it.
+    ///
+    /// A user of whom nothing was said before begins with what is accepted from everybody.
+    pub fn set_mode(&mut self, now: Instant, user: UserId, mode: ReceiveMode) {
+        if !self.openers.set_mode(now, user, mode) {
+            self.stats.users_refused += 1;
+            return;
+        }
+        self.wake_by(self.openers.poll_timeout());
+        for (ssrc, stream) in &mut self.streams {
+            if stream.user == Some(user) && !stream.waiting.is_empty() {
+                stream.waiting.retry();
+                stream.enqueue(*ssrc, &mut self.ready);
+            }
+        }
     }
 
-    /// Says what is accepted from everybody for whom nothing else was said.
-    pub fn set_default_mode(&mut self, mode: ReceiveMode) {
-        self.default_mode = mode;
+    /// Begins what is accepted from everybody of whom nothing else is said.
+    ///
+    /// Keys belong to one user each: [`ReceiveMode::Decrypt`] installs none here, and only begins the end of what
+    /// is accepted in the clear.
+    pub fn set_default_mode(&mut self, now: Instant, mode: ReceiveMode) {
+        self.openers.set_default_mode(now, mode);
     }
 
     /// The counters.
     #[must_use]
     pub const fn stats(&self) -> &ReceiveStats {
         &self.stats
+    }
+
+    /// Removes the end-to-end encryption of a packet whose turn it is.
+    fn unseal(
+        &mut self,
+        now: Instant,
+        ssrc: u32,
+        user: UserId,
+        (timestamp, arrived, stored): (Timestamp, Instant, Stored),
+    ) -> Step {
+        match self.openers.open(now, user, self.pool.frame_mut(stored)) {
+            Ok(opened) => {
+                let failed = self.streams.get(&ssrc).map_or(0, |stream| stream.waiting.len());
+                if failed > 0 && opened.kind == OpenedKind::Silence {
+                    // It needs no key, so it says nothing about those before it, and must not overtake them.
+                    self.stats.dropped += 1;
+                    self.pool.free(stored.slot);
+                    return Step::Nothing;
+                }
+                self.stats.e2ee.opened(opened.kind);
+                let frame = OpenedFrame { timestamp, stored, len: opened.len };
+                // Those before it would have opened too, if the key for them were still to come.
+                self.after_lost(ssrc, failed, frame)
+            }
+            Err(error) => {
+                self.hold(now, ssrc, WaitingFrame { timestamp, arrived, stored, error });
+                Step::Nothing
+            }
+        }
+    }
+
+    /// Tries a frame that waited with a key that came.
+    fn retry(&mut self, now: Instant, ssrc: u32, user: UserId, frame: WaitingFrame) -> Step {
+        let opened = self.openers.open(now, user, self.pool.frame_mut(frame.stored));
+        let Some(stream) = self.streams.get_mut(&ssrc) else { return Step::Nothing };
+        match opened {
+            Ok(opened) => {
+                self.stats.e2ee.opened(opened.kind);
+                let failed = stream.waiting.candidate_opened();
+                let WaitingFrame { timestamp, stored, .. } = frame;
+                self.after_lost(ssrc, failed, OpenedFrame { timestamp, stored, len: opened.len })
+            }
+            Err(error) => {
+                stream.waiting.candidate_failed(error);
+                Step::Nothing
+            }
+        }
+    }
+
+    /// Drops so many frames that waited, tells of them, and then gives out the frame.
+    fn after_lost(&mut self, ssrc: u32, failed: usize, frame: OpenedFrame) -> Step {
+        let Some(stream) = self.streams.get_mut(&ssrc).filter(|_| failed > 0) else { return Step::Frame(frame) };
+        stream.waiting.put_opened(frame);
+        for dropped in (0..failed).map_while(|_| stream.waiting.pop()) {
+            self.stats.e2ee.dropped(dropped.error);
+            self.pool.free(dropped.stored.slot);
+        }
+        Step::Lost(failed as u64)
+    }
+
+    /// Keeps a frame that may open with a key that is still to come, and drops any other.
+    fn hold(&mut self, now: Instant, ssrc: u32, frame: WaitingFrame) {
+        let others = self.streams.iter().filter(|(other, stream)| **other != ssrc && !stream.waiting.is_empty());
+        let has_room = others.take(MAX_WAITING_STREAMS).count() < MAX_WAITING_STREAMS;
+        let stream = self.streams.get_mut(&ssrc).filter(|_| has_room && frame.error.may_await_key());
+        let dropped = match stream {
+            Some(stream) => {
+                self.stats.e2ee.held += 1;
+                let dropped = stream.waiting.push(frame);
+                let deadline = stream.waiting.deadline();
+                self.wake_by(deadline.map(|at| at.max(now)));
+                dropped
+            }
+            None => Some(frame),
+        };
+        if let Some(dropped) = dropped {
+            self.drop_unopened(dropped);
+        }
+    }
+
+    fn drop_unopened(&mut self, frame: WaitingFrame) {
+        self.stats.e2ee.dropped(frame.error);
+        self.pool.free(frame.stored.slot);
     }
 
     fn open_rtp(&mut self, now: Instant, datagram: &mut [u8]) -> Result<Arrival, OpenError> {
@@ -249,7 +352,7 @@ impl Receiver {
             Insert::Accepted { reordered } => self.stats.reordered += u64::from(reordered),
             Insert::Resynchronised => {
                 self.stats.resynchronised += 1;
-                self.stats.dropped += Self::discard_all(&mut stream.reorder, &mut self.pool);
+                self.stats.dropped += stream.discard_ordered(&mut self.pool);
             }
         }
         if matches!(insert, Insert::Duplicate | Insert::Late) {
@@ -287,9 +390,19 @@ impl Receiver {
         let expired = |stream: &Stream| stream.expires_at.is_some_and(|at| now >= at);
         let gone: Vec<u32> = self.streams.iter().filter(|(_, stream)| expired(stream)).map(|(ssrc, _)| *ssrc).collect();
         gone.into_iter().for_each(|ssrc| self.drop_stream(ssrc));
+        self.openers.expire(now);
+        self.wake_by(self.openers.poll_timeout());
+        for stream in self.streams.values_mut() {
+            for expired in std::iter::from_fn(|| stream.waiting.pop_expired(now)) {
+                self.stats.e2ee.expired += 1;
+                self.stats.e2ee.dropped(expired.error);
+                self.pool.free(expired.stored.slot);
+            }
+        }
         let due = |(ssrc, stream): (&u32, &Stream)| {
             let release = stream.user.and_then(|_| stream.reorder.deadline());
-            (release.is_some() || stream.expires_at.is_some()).then_some((*ssrc, release, stream.expires_at))
+            let expires_at = stream.expires_at.into_iter().chain(stream.waiting.deadline()).min();
+            (release.is_some() || expires_at.is_some()).then_some((*ssrc, release, expires_at))
         };
         let waiting: Vec<_> = self.streams.iter().filter_map(due).collect();
         for (ssrc, release, expires_at) in waiting {
@@ -321,7 +434,7 @@ impl Receiver {
 
     fn drop_stream(&mut self, ssrc: u32) {
         if let Some(mut stream) = self.streams.remove(&ssrc) {
-            let dropped = Self::discard_all(&mut stream.reorder, &mut self.pool);
+            let dropped = stream.restart(&mut self.pool);
             if stream.user.is_none() {
                 self.stats.unclaimed += dropped;
             } else {
@@ -330,18 +443,9 @@ impl Receiver {
         }
     }
 
-    /// Empties a stream and returns how many frames that lost.
-    fn discard_all(reorder: &mut Reorder, pool: &mut FramePool) -> u64 {
-        let held = std::iter::from_fn(|| reorder.discard());
-        held.map(|held| u64::from(pool.free_held(&held))).sum()
-    }
-
     fn queue(&mut self, ssrc: u32) {
-        if let Some(stream) = self.streams.get_mut(&ssrc)
-            && !stream.queued
-        {
-            stream.queued = true;
-            self.ready.push_back(ssrc);
+        if let Some(stream) = self.streams.get_mut(&ssrc) {
+            stream.enqueue(ssrc, &mut self.ready);
         }
     }
 
@@ -364,9 +468,45 @@ impl Receiver {
     }
 }
 
+/// What a turn of a stream brought.
+enum Step {
+    Nothing,
+    Lost(u64),
+    Frame(OpenedFrame),
+}
+
 impl Stream {
     fn new(now: Instant) -> Self {
-        Self { user: None, reorder: Reorder::default(), queued: false, heard_at: now, expires_at: None }
+        Self {
+            user: None,
+            reorder: Reorder::default(),
+            waiting: Waiting::default(),
+            queued: false,
+            heard_at: now,
+            expires_at: None,
+        }
+    }
+
+    fn enqueue(&mut self, ssrc: u32, ready: &mut VecDeque<u32>) {
+        if !self.queued {
+            self.queued = true;
+            ready.push_back(ssrc);
+        }
+    }
+
+    /// Forgets everything but whose it is, and returns how many frames that lost.
+    fn restart(&mut self, pool: &mut FramePool) -> u64 {
+        let ordered = self.discard_ordered(pool);
+        self.reorder = Reorder::default();
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let opened = waiting.take_opened().map(|frame| frame.stored);
+        let unopened = std::iter::from_fn(|| waiting.pop()).map(|frame| frame.stored);
+        ordered + opened.into_iter().chain(unopened).map(|stored| pool.free(stored.slot)).count() as u64
+    }
+
+    /// Empties what waits for its turn and returns how many frames that lost.
+    fn discard_ordered(&mut self, pool: &mut FramePool) -> u64 {
+        std::iter::from_fn(|| self.reorder.discard()).map(|held| u64::from(pool.free_held(&held))).sum()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use voice_dave::{FrameError, SendMode};
+use voice_dave::{FrameSealer, SendMode};
 use voice_rtp::{MAX_DATAGRAM_LEN, OPUS_PAYLOAD_TYPE, RtpHeader, Sequence, Ssrc, Timestamp};
 
 /// Turns frames into sealed datagrams. Owns the sequence, the timestamp and the nonce; not `Clone`, because
@@ -15,7 +15,7 @@ pub struct Sender {
     pub(super) sequence: Sequence,
     pub(super) timestamp: Timestamp,
     pub(super) sealer: voice_crypto::Sealer,
-    pub(super) mode: SendMode,
+    pub(super) frames: FrameSealer,
     pub(super) stats: SendStats,
 }
 
@@ -49,9 +49,16 @@ impl Sender {
         self.timestamp = self.timestamp.wrapping_add(frames.wrapping_mul(FRAME_TICKS));
     }
 
-    /// Says what the call demands of the next frames.
+    /// Says in which form frames leave from now on. Each is encrypted when it is sent, so this holds for the next
+    /// one already.
     pub fn set_mode(&mut self, mode: SendMode) {
-        self.mode = mode;
+        self.frames.set_mode(mode);
+    }
+
+    /// Whether frames leave end-to-end encrypted.
+    #[must_use]
+    pub fn is_encrypting(&self) -> bool {
+        self.frames.is_encrypting()
     }
 
     /// The SSRC of the stream.
@@ -80,7 +87,11 @@ impl Sender {
         let (head, body) = out.bytes.split_first_chunk_mut().expect("a packet buffer holds a header");
         header.write(head);
         body[..frame.len()].copy_from_slice(frame);
-        let frame_len = self.mode.seal(body, frame.len())?;
+        let frame_len = self.frames.seal(body, frame.len()).map_err(|error| match error {
+            voice_dave::SealError::Held => SealError::Held,
+            voice_dave::SealError::Exhausted => SealError::KeySpent,
+            _ => SealError::FrameLen { len: frame.len() },
+        })?;
         let sealed = self.sealer.seal(&mut out.bytes, RtpHeader::LEN, RtpHeader::LEN + frame_len);
         sealed.map_err(|error| match error {
             voice_crypto::SealError::NonceExhausted => SealError::KeySpent,
@@ -140,7 +151,7 @@ pub enum SealError {
         /// Its length in bytes.
         len: usize,
     },
-    /// The key has sealed as many packets as it safely can; only a new session brings another.
+    /// A key has sealed as many packets as it safely can; only a new session or epoch brings another.
     KeySpent,
 }
 
@@ -155,15 +166,6 @@ impl fmt::Display for SealError {
 }
 
 impl Error for SealError {}
-
-impl From<FrameError> for SealError {
-    fn from(error: FrameError) -> Self {
-        match error {
-            FrameError::NoRoom => Self::FrameLen { len: MAX_DATAGRAM_LEN },
-            _ => Self::Held,
-        }
-    }
-}
 
 /// The longest frame that is sent, in bytes: with both encryptions it fits a datagram of 1460.
 pub const MAX_FRAME_LEN: usize = 1400;
