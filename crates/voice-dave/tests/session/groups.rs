@@ -1,0 +1,107 @@
+//! Groups form, grow, shrink, and form again.
+
+use voice_dave::{DaveEvent, DaveSession};
+use voice_model::UserId;
+
+use crate::call::{Call, Step};
+
+#[test]
+fn groups_of_two_three_ten_and_fifty_form() {
+    for size in [2, 3, 10, 50] {
+        let mut call = Call::with_members(1..=size);
+        call.assert_together();
+    }
+}
+
+#[test]
+fn members_join_one_by_one() {
+    let mut call = Call::with_members([1, 2]);
+    for user in 3..=8 {
+        call.connect(user);
+        call.run();
+        call.assert_together();
+    }
+    assert_eq!(call.epoch, 7);
+}
+
+#[test]
+fn members_leave_and_others_come_in_one_commit() {
+    let mut call = Call::with_members(1..=6);
+    call.leave(2);
+    call.leave(5);
+    call.connect(7);
+    call.run();
+    call.assert_together();
+    call.connect(2);
+    call.run();
+    call.assert_together();
+}
+
+#[test]
+fn the_founder_may_leave() {
+    let mut call = Call::with_members(1..=4);
+    let founder = call.leaves[0].unwrap();
+    call.leave(founder);
+    call.run();
+    call.assert_together();
+}
+
+#[test]
+fn those_who_left_do_not_understand_what_comes_after() {
+    let mut call = Call::with_members([1, 2, 3]);
+    let mut gone = call.clients.remove(&3).unwrap();
+    call.clients.insert(3, crate::call::Client::new(3));
+    call.leave(3);
+    call.run();
+    call.assert_together();
+    let frame = call.client(1).speak().unwrap();
+    assert!(!gone.hears(UserId::new(1), &frame));
+    assert!(call.client(2).hears(UserId::new(1), &frame));
+}
+
+#[test]
+fn everybody_is_told_the_same_privacy_code_and_members() {
+    let mut call = Call::with_members([1, 2]);
+    call.connect(3);
+    // What `run` would do, but looking at the events.
+    let package = call.client(3).take_key_package();
+    let add = call.gateway.add(1, &package);
+    for user in [1, 2] {
+        call.client(user).append(std::slice::from_ref(&add));
+    }
+    let (commit, welcome) = crate::call::split(&call.client(1).take_commit().unwrap());
+    call.client(2).take();
+    call.client(1).announce(9, &commit);
+    call.client(2).announce(9, &commit);
+    call.client(3).welcome(9, &welcome.unwrap());
+    let events: Vec<_> = [1, 2, 3]
+        .map(|user| call.client(user).take().into_iter().find(|step| matches!(step, Step::Event(_))).unwrap())
+        .to_vec();
+    let Step::Event(DaveEvent::EpochChanged { epoch: 2, privacy_code, members }) = &events[0] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(privacy_code.len(), 30);
+    assert_eq!(members.len(), 3);
+    assert!(events.iter().all(|event| *event == events[0]));
+}
+
+#[test]
+fn two_members_see_the_same_verification_code() {
+    let mut call = Call::with_members([1, 2, 3]);
+    let codes =
+        [(1, 2), (2, 1), (1, 3)].map(|(own, peer)| call.client(own).session.verification(UserId::new(peer)).unwrap());
+    assert_eq!(codes[0].code().len(), 45);
+    assert_eq!(codes[0].code(), codes[1].code());
+    assert_ne!(codes[0].code(), codes[2].code());
+    assert!(call.client(1).session.verification(UserId::new(1)).is_none());
+    assert!(call.client(1).session.verification(UserId::new(4)).is_none());
+}
+
+#[test]
+fn a_session_prints_no_secret_and_can_move_to_another_thread() {
+    const fn assert_send<T: Send>() {}
+    assert_send::<DaveSession>();
+    let mut call = Call::with_members([1, 2]);
+    let printed = format!("{:?}", call.client(1).session);
+    assert!(printed.len() < 200 && printed.contains("epoch"), "{printed}");
+}

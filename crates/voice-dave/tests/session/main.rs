@@ -1,0 +1,9 @@
+//! Sessions of several members against a voice gateway.
+#![cfg(feature = "group")]
+
+mod call;
+mod commits;
+mod groups;
+mod proposals;
+mod transitions;
+mod welcomes;
