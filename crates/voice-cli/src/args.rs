@@ -3,7 +3,7 @@
 use std::{net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{
-    Args, Parser, Subcommand,
+    Args, Parser, Subcommand, ValueEnum,
     builder::{PathBufValueParser, TypedValueParser},
 };
 use discord_voice::{
@@ -87,9 +87,41 @@ pub(crate) struct ServeArgs {
     /// The token that voice clients have to bring [default: a random one].
     #[arg(long, value_name = "T", value_parser = parse_token)]
     pub(crate) token: Option<Token>,
+    /// Who is encrypted end to end: with `required` clients that do not offer it are refused, with `optional` a
+    /// channel is encrypted while all in it offer it.
+    #[arg(long, value_name = "MODE", default_value = "optional")]
+    pub(crate) dave: Dave,
+    /// Let the delivery service of end-to-end encryption do something wrong, all the time. May be given several times.
+    #[arg(long, value_name = "FAULT")]
+    pub(crate) dave_fault: Vec<DaveFaultArg>,
     /// Print the first line as a JSON object, and nothing else on the standard output.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Who is encrypted end to end.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Dave {
+    Required,
+    Optional,
+    Off,
+}
+
+/// What goes wrong with end-to-end encryption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DaveFaultArg {
+    /// The external sender is announced before the session description.
+    EarlySender,
+    /// Proposals come twice.
+    RepeatProposals,
+    /// A welcome comes after the commit that it belongs to.
+    CommitFirst,
+    /// The first 100 welcomes are for another key package than the receiver's, who has to be added again.
+    MisaddressWelcome,
+    /// Commits and welcomes ask to switch at once.
+    TransitionZero,
+    /// Nobody is ever told to switch.
+    NoExecute,
 }
 
 /// Which call to join. Without any of these: a call on an embedded server.
@@ -175,6 +207,25 @@ mod tests {
             --session-id hush --token hush";
         let cli = Cli::try_parse_from(line.split_whitespace()).expect("complete");
         assert!(!format!("{cli:?}").contains("hush"));
+    }
+
+    #[test]
+    fn encryption_is_optional_unless_said_otherwise() {
+        let serve = |options: &str| {
+            let line = format!("discord-voice serve {options}");
+            match Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command) {
+                Ok(Command::Serve(args)) => Some((args.dave, args.dave_fault)),
+                _ => None,
+            }
+        };
+        assert!(matches!(serve(""), Some((Dave::Optional, faults)) if faults.is_empty()));
+        assert!(matches!(serve("--dave required"), Some((Dave::Required, _))));
+        assert!(matches!(serve("--dave off"), Some((Dave::Off, _))));
+        let faults = [DaveFaultArg::CommitFirst, DaveFaultArg::NoExecute];
+        assert!(
+            matches!(serve("--dave-fault commit-first --dave-fault no-execute"), Some((_, given)) if given == faults)
+        );
+        assert!(serve("--dave maybe").is_none() && serve("--dave-fault none").is_none());
     }
 
     #[test]

@@ -2,15 +2,22 @@
 
 use std::{fmt, fs, io::Write as _, path::PathBuf};
 
-use discord_voice::model::Token;
+use discord_voice::model::{Opcode, Token};
 use serde::Serialize;
 use tempfile::NamedTempFile;
-use voice_server::{Access, DEFAULT_CHANNEL, DEFAULT_GUILD, Event, EventResult, Server, ServerConfig};
+use voice_server::{
+    Access, DEFAULT_CHANNEL, DEFAULT_GUILD, DaveConfig, DaveFault, DaveMode, Event, EventResult, Fault, FaultKind,
+    Server, ServerConfig, Tamper,
+};
 
-use crate::{args::ServeArgs, error::Error, process, terminal};
+use crate::{
+    args::{Dave, DaveFaultArg, ServeArgs},
+    error::Error,
+    process, terminal,
+};
 
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Error> {
-    let ServeArgs { listen, udp, advertise, tls, cert_out, token, json } = args;
+    let ServeArgs { listen, udp, advertise, tls, cert_out, token, dave, dave_fault, json } = args;
     let udp = udp.unwrap_or_else(|| (listen.ip(), 0).into());
     if advertise.is_none() && (listen.ip().is_unspecified() || udp.ip().is_unspecified()) {
         return Err(Error::NoAdvertised);
@@ -19,9 +26,18 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Error> {
     let access = Access { token: token.clone(), session_id: None, server_id: None, channel_id: None, user_id: None };
     let mut config = ServerConfig { tcp: listen, udp, advertised: advertise, tls, ..ServerConfig::default() };
     config.core.access.push(access);
+    config.core.dave = DaveConfig::new(match dave {
+        Dave::Required => DaveMode::Required,
+        Dave::Optional => DaveMode::Optional,
+        Dave::Off => DaveMode::Off,
+    });
+    config.core.dave.early_external_sender = dave_fault.contains(&DaveFaultArg::EarlySender);
     let server = Server::bind(config)
         .await
         .map_err(|source| Error::Bind { addresses: format!("{listen} and {udp}"), source })?;
+    for fault in dave_fault.into_iter().filter_map(lasting) {
+        server.inject(Fault::all(FaultKind::Dave(fault)));
+    }
     let certificate = server.certificate_pem().map(|pem| Certificate::write(pem, cert_out)).transpose()?;
     let mut events = server.events();
     let terms = Terms::new(&server, certificate.as_ref(), &token);
@@ -133,6 +149,23 @@ impl Certificate {
     }
 }
 
+/// What a fault is to the server, if it is one that lasts.
+fn lasting(fault: DaveFaultArg) -> Option<DaveFault> {
+    let count = u32::MAX;
+    Some(match fault {
+        DaveFaultArg::EarlySender => return None,
+        DaveFaultArg::RepeatProposals => {
+            DaveFault::Tamper { opcode: Opcode::MlsProposals, how: Tamper::Duplicate, count }
+        }
+        DaveFaultArg::CommitFirst => DaveFault::CommitBeforeWelcome { count },
+        DaveFaultArg::MisaddressWelcome => DaveFault::MisaddressWelcome { count: 100 },
+        DaveFaultArg::TransitionZero => DaveFault::TransitionZero { count },
+        DaveFaultArg::NoExecute => {
+            DaveFault::Tamper { opcode: Opcode::DaveExecuteTransition, how: Tamper::Withhold, count }
+        }
+    })
+}
+
 fn say(event: Event) {
     match event {
         Event::LoggedIn { user } => terminal::say(format_args!("user {user} logged in")),
@@ -142,6 +175,13 @@ fn say(event: Event) {
         }
         Event::Left { guild, channel, user } => {
             terminal::say(format_args!("user {user} left channel {channel} of guild {guild}"));
+        }
+        Event::DaveVersion { channel, version: 0, .. } => {
+            terminal::say(format_args!("channel {channel} is not encrypted end to end any more"));
+        }
+        Event::DaveVersion { channel, .. } => terminal::say(format_args!("channel {channel} is encrypted end to end")),
+        Event::EpochBegan { channel, epoch, members, .. } => {
+            terminal::say(format_args!("channel {channel} is in epoch {epoch} with {members} members"));
         }
         Event::Closed { user: Some(user), code } => terminal::say(format_args!("closed on user {user}: {code}")),
         Event::Closed { user: None, code } => terminal::say(format_args!("closed: {code}")),
