@@ -69,7 +69,7 @@ fn hex(text: &str) -> Vec<u8> {
     if text == "-" {
         return Vec::new();
     }
-    assert!(text.len() % 2 == 0 && text.is_ascii(), "hexadecimal has two digits a byte");
+    assert!(text.len().is_multiple_of(2) && text.is_ascii(), "hexadecimal has two digits a byte");
     let digits = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16));
     digits.map(|byte| byte.expect("a hexadecimal digit")).collect()
 }
