@@ -23,6 +23,10 @@ pub(crate) struct ClearRanges {
 }
 
 impl ClearRanges {
+    /// Those of a frame that is encrypted whole; shared, because making them for each frame would cost as much as
+    /// a tenth of its encryption.
+    pub(super) const NONE: &'static Self = &Self { spans: [Span { offset: 0, len: 0 }; MAX_RANGES], count: 0 };
+
     /// Adds a range behind the others; `None` when there are too many.
     pub(crate) fn push(&mut self, span: Span) -> Option<()> {
         *self.spans.get_mut(self.count)? = span;

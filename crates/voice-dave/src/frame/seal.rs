@@ -94,7 +94,7 @@ impl FrameSealer {
         }
         match (self.state, &mut self.keys) {
             (State::Passthrough, _) => Ok(frame_len),
-            (State::Encrypt, Some(keys)) => keys.seal(buffer, frame_len, &ClearRanges::default()),
+            (State::Encrypt, Some(keys)) => keys.seal(buffer, frame_len, ClearRanges::NONE),
             _ => Err(SealError::Held),
         }
     }
