@@ -166,6 +166,7 @@ fn impairment(rng: &mut fastrand::Rng) -> Impairment {
         pad: rng.f64(),
         padding_only: rng.f64() * rng.f64(),
         extension: rng.bool(),
+        silence: rng.f64() * rng.f64(),
     }
 }
 
