@@ -1,26 +1,29 @@
-//! A whole call without I/O: gateway session, discovery and media commands.
+//! A whole call without I/O: gateway session, discovery, end-to-end encryption and media commands.
+
+mod e2ee;
+mod io;
 
 use std::{
     collections::VecDeque,
-    fmt,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use voice_crypto::{Mode, SecretKey, negotiate_from};
-use voice_dave::{ReceiveMode, SendMode};
+use voice_dave::{DaveMessage, SigningKey};
 use voice_model::{
     ClientMessage, ClientSpeaking, CloseCode, Ready, SelectProtocol, ServerMessage, SessionDescription, SpeakingFlags,
     UserId,
 };
 use voice_rtp::Ssrc;
 use voice_udp::{DISCOVERY_LEN, Discovery, MediaConfig, Receiver, Sender, media};
-use voice_ws::{Advice, Cause, Ended, Endpoint, Identity, Input, Output, Session, SessionEvent, SessionStats};
+use voice_ws::{Advice, Cause, Ended, Identity, Input, Output, Session, SessionEvent, SessionStats};
 
-use crate::{Config, EndReason, Event};
+use self::e2ee::Encryption;
+pub use self::io::{CallCommand, CallInput, CallOutput, JoinTimes, MediaCommand, UdpAction, WsAction};
+use crate::{Config, E2ee, EndReason, Event};
 
-/// One call, sans-IO: the composition of the gateway session, IP discovery and the media halves.
+/// One call, sans-IO: the composition of the gateway session, IP discovery, end-to-end encryption and the media halves.
 ///
 /// Feed it with [`handle_input`](Self::handle_input) and drain [`poll_output`](Self::poll_output) until
 /// [`CallOutput::Timeout`]. Media never passes through it: it makes the two halves and hands them on as values.
@@ -47,6 +50,7 @@ use crate::{Config, EndReason, Event};
 pub struct CallSession {
     config: Arc<Config>,
     session: Session,
+    encryption: Encryption,
     rng: fastrand::Rng,
     phase: Phase,
     mode: Option<Mode>,
@@ -71,6 +75,10 @@ enum Phase {
     Selecting,
     /// Media may flow once the server has taken our SSRC.
     Confirming(Box<(Sender, Receiver)>),
+    /// There is somebody to hear frames, and they cannot leave for want of a key.
+    Keying {
+        until: Instant,
+    },
     Established,
     /// The server has ended the session, and only the main gateway knows what follows.
     Waiting {
@@ -80,120 +88,6 @@ enum Phase {
     Ended,
 }
 
-/// What goes into a call.
-#[derive(Debug)]
-pub enum CallInput<'a> {
-    /// The WebSocket did something.
-    Ws(Input<'a>),
-    /// The media socket asked for by [`UdpAction::Open`] is open.
-    UdpOpened,
-    /// The media socket could not be opened, or failed; with the system's words.
-    UdpFailed(&'a str),
-    /// A datagram arrived before the media halves were handed on.
-    Datagram(&'a [u8]),
-    /// The user wants something.
-    Command(CallCommand),
-    /// The instant of [`CallOutput::Timeout`] has come.
-    Timeout,
-}
-
-/// What a user of a call may want from its control.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum CallCommand {
-    /// Announce that audio follows, or has ended.
-    Speak(bool),
-    /// The main gateway named another server, or a new token: connect there. The media halves live on until
-    /// new ones are made.
-    Update(Identity),
-    /// The main gateway says that we are in no channel any more.
-    Disconnected,
-    /// Leave.
-    Leave,
-}
-
-/// What a call asks of its driver, in order.
-#[derive(Debug)]
-#[must_use]
-pub enum CallOutput {
-    /// Do this to the WebSocket.
-    Ws(WsAction),
-    /// Do this to the media socket.
-    Udp(UdpAction),
-    /// Tell the media thread.
-    Media(MediaCommand),
-    /// Tell the user.
-    Event(Event),
-    /// Nothing to do before this instant.
-    Timeout(Option<Instant>),
-}
-
-/// What to do to the one WebSocket.
-pub enum WsAction {
-    /// Open one in place of an older one.
-    Connect(Endpoint),
-    /// Send a text message; it can contain credentials.
-    Text(String),
-    /// Send a binary message.
-    Binary(Vec<u8>),
-    /// Close it with this code.
-    Close(CloseCode),
-}
-
-impl fmt::Debug for WsAction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(endpoint) => f.debug_tuple("Connect").field(endpoint).finish(),
-            Self::Text(text) => write!(f, "Text([{} bytes])", text.len()),
-            Self::Binary(bytes) => write!(f, "Binary([{} bytes])", bytes.len()),
-            Self::Close(code) => f.debug_tuple("Close").field(code).finish(),
-        }
-    }
-}
-
-/// What to do to the media socket.
-#[derive(Debug)]
-pub enum UdpAction {
-    /// Open one, connected to the media server, in place of an older one.
-    Open(SocketAddr),
-    /// Send this discovery request on it.
-    Send([u8; DISCOVERY_LEN]),
-}
-
-/// What to tell the media thread.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum MediaCommand {
-    /// Take over the socket with these halves, in place of older ones.
-    Start(Box<Sender>, Box<Receiver>),
-    /// What the call demands of frames that leave.
-    SetSendMode(SendMode),
-    /// What the call demands of this user's frames.
-    SetReceiveMode(UserId, ReceiveMode),
-    /// Whose stream an SSRC is.
-    Bind(Ssrc, UserId),
-    /// The user has left.
-    Forget(UserId),
-    /// There is no media server any more. What plays and who listens waits for another, or for the end.
-    Stop,
-}
-
-/// How long each step of joining took, from the start of the connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct JoinTimes {
-    /// The WebSocket was open.
-    pub connected: Option<Duration>,
-    /// Ready came: the credentials were accepted.
-    pub identified: Option<Duration>,
-    /// The own address was discovered.
-    pub discovered: Option<Duration>,
-    /// The session description came, with the key.
-    pub established: Option<Duration>,
-    /// The server has taken our SSRC: frames can flow.
-    pub confirmed: Option<Duration>,
-}
-
 impl CallSession {
     /// Starts a call; the first output asks for a WebSocket.
     ///
@@ -201,10 +95,13 @@ impl CallSession {
     #[must_use]
     pub fn new(now: Instant, config: Arc<Config>, info: Identity, seed: [u8; 32]) -> Self {
         let mut rng = fastrand::Rng::with_seed(fold(seed));
+        let signing_key = config.signing_key.clone().unwrap_or_else(SigningKey::generate);
+        let encryption = Encryption::new(signing_key, &info);
         let session = Session::new(now, Arc::new(config.session.clone()), info, rng.u64(..));
         let mut call = Self {
             config,
             session,
+            encryption,
             rng,
             phase: Phase::Identifying,
             mode: None,
@@ -249,6 +146,7 @@ impl CallSession {
         self.check_waiting(now);
         self.drive_discovery(now);
         self.drain_session(now);
+        self.check_keyed(now);
     }
 
     /// What to do next; [`CallOutput::Timeout`] once everything is drained.
@@ -261,7 +159,7 @@ impl CallSession {
         };
         let own = match &self.phase {
             Phase::Discovering(discovery) => discovery.poll_timeout(),
-            Phase::Waiting { until, .. } => Some(*until),
+            Phase::Waiting { until, .. } | Phase::Keying { until } => Some(*until),
             _ => None,
         };
         CallOutput::Timeout(session.into_iter().chain(own).min())
@@ -306,6 +204,7 @@ impl CallSession {
             CallCommand::Update(info) => {
                 self.session.close(CloseCode::NORMAL);
                 self.drain_closing();
+                self.encryption = self.encryption.anew(&info);
                 let config = Arc::new(self.config.session.clone());
                 self.session = Session::new(now, config, info, self.rng.u64(..));
                 self.phase = Phase::Identifying;
@@ -342,7 +241,8 @@ impl CallSession {
             SessionEvent::Interrupted(cause) => self.event(Event::Interrupted(cause)),
             SessionEvent::Resumed => self.event(Event::Resumed),
             SessionEvent::Confirmed if matches!(self.phase, Phase::Confirming(_)) => self.start_media(now),
-            SessionEvent::Message(message) => self.handle_message(message),
+            SessionEvent::Message(message) => self.handle_message(now, message),
+            SessionEvent::Binary { opcode, payload } => self.handle_binary(now, opcode, &payload),
             // A kick, a move and a change of server look the same from here.
             SessionEvent::Ended(Ended { cause, advice: Advice::Wait }) if self.was_established => {
                 self.phase = Phase::Waiting { until: later(now, self.config.follow_timeout), cause };
@@ -350,7 +250,6 @@ impl CallSession {
                 self.event(Event::Released(cause));
             }
             SessionEvent::Ended(Ended { cause, advice }) => self.finish(EndReason::Session { cause, advice }),
-            // Binary messages belong to end-to-end encryption, which was not offered.
             _ => {}
         }
     }
@@ -363,6 +262,7 @@ impl CallSession {
         let Ok(mode) = negotiate_from(&self.config.modes, &ready.modes) else {
             return self.end(EndReason::NoCommonMode);
         };
+        self.renew_encryption();
         self.ssrc = Ssrc::new(ready.ssrc);
         self.mode = Some(mode);
         self.phase = Phase::OpeningSocket;
@@ -371,54 +271,97 @@ impl CallSession {
 
     fn handle_description(&mut self, now: Instant, description: &SessionDescription) {
         let Some(mode) = self.mode else { return };
-        if description.dave_protocol_version != 0 {
-            return self.end(EndReason::E2eeNotOffered);
+        let version = description.dave_protocol_version;
+        if let Err(reason) = self.accept_version(version) {
+            return self.end(reason);
         }
         self.times.established = Some(now.saturating_duration_since(self.started));
         self.was_established = true;
-        let (mut sender, mut receiver) = media(MediaConfig {
+        let (sender, mut receiver) = media(MediaConfig {
             key: SecretKey::from(description.secret_key.expose()),
             mode,
             seed: self.rng.u64(..),
             ssrc: self.ssrc,
         });
-        sender.set_mode(SendMode::Passthrough);
-        receiver.set_default_mode(now, ReceiveMode::Passthrough);
+        receiver.allow_plaintext(self.config.e2ee == E2ee::Allow);
+        for (ssrc, user) in self.speakers.drain(..) {
+            receiver.bind(now, ssrc, user);
+        }
         self.phase = Phase::Confirming(Box::new((sender, receiver)));
+        self.encrypt(now, DaveMessage::SessionDescription { version });
         // Even silence has to be announced once: the server takes nothing from, and forwards nothing to, a client
         // whose SSRC it was not told. Packets could overtake the message, so they wait until it has arrived.
         self.announce(now);
         self.session.confirm(now);
     }
 
+    /// The halves go to the media thread, which can receive from now on.
     fn start_media(&mut self, now: Instant) {
-        let Phase::Confirming(halves) = std::mem::replace(&mut self.phase, Phase::Established) else { return };
-        let (sender, mut receiver) = *halves;
-        for (ssrc, user) in self.speakers.drain(..) {
-            receiver.bind(now, ssrc, user);
-        }
+        let until = later(now, self.config.e2ee_timeout);
+        let Phase::Confirming(halves) = std::mem::replace(&mut self.phase, Phase::Keying { until }) else { return };
+        let (sender, receiver) = *halves;
         self.times.confirmed = Some(now.saturating_duration_since(self.started));
         self.outputs.push_back(CallOutput::Media(MediaCommand::Start(Box::new(sender), Box::new(receiver))));
-        self.event(Event::Connected);
+        self.check_keyed(now);
     }
 
-    fn handle_message(&mut self, message: ServerMessage) {
+    /// Begins to send when frames can leave, when nobody is there to hear them, or when the key does not come.
+    fn check_keyed(&mut self, now: Instant) {
+        if let Phase::Keying { until } = self.phase
+            && (now >= until || !self.encryption.status().awaits_key())
+        {
+            self.phase = Phase::Established;
+            self.outputs.push_back(CallOutput::Media(MediaCommand::Begin));
+            self.event(Event::Connected);
+        }
+    }
+
+    fn handle_message(&mut self, now: Instant, message: ServerMessage) {
         match message {
             ServerMessage::Speaking(speaking) => {
                 let (ssrc, user) = (Ssrc::new(speaking.ssrc), speaking.user_id);
-                if matches!(self.phase, Phase::Established) {
-                    self.outputs.push_back(CallOutput::Media(MediaCommand::Bind(ssrc, user)));
+                if self.has_halves() {
+                    self.media(now, MediaCommand::Bind(ssrc, user));
                 } else if self.speakers.len() < MAX_EARLY_SPEAKERS {
                     self.speakers.push((ssrc, user));
                 }
                 self.event(Event::Speaking { flags: speaking.speaking, ssrc, user });
             }
-            ServerMessage::ClientsConnect(connect) => self.event(Event::UsersConnected(connect.user_ids)),
-            ServerMessage::ClientDisconnect(disconnect) => {
-                self.speakers.retain(|(_, user)| *user != disconnect.user_id);
-                self.outputs.push_back(CallOutput::Media(MediaCommand::Forget(disconnect.user_id)));
-                self.event(Event::UserLeft(disconnect.user_id));
+            ServerMessage::ClientsConnect(connect) => {
+                self.encrypt(now, DaveMessage::ClientsConnect(&connect.user_ids));
+                self.event(Event::UsersConnected(connect.user_ids));
             }
+            ServerMessage::ClientDisconnect(disconnect) => {
+                let user = disconnect.user_id;
+                self.speakers.retain(|(_, speaker)| *speaker != user);
+                self.encrypt(now, DaveMessage::ClientDisconnect(user));
+                self.media(now, MediaCommand::Forget(user));
+                self.event(Event::UserLeft(user));
+            }
+            ServerMessage::DavePrepareTransition(message) => {
+                self.encrypt(now, DaveMessage::PrepareTransition(message));
+            }
+            ServerMessage::DaveExecuteTransition(message) => {
+                self.encrypt(now, DaveMessage::ExecuteTransition(message));
+            }
+            ServerMessage::DavePrepareEpoch(message) => self.encrypt(now, DaveMessage::PrepareEpoch(message)),
+            _ => {}
+        }
+    }
+
+    /// Whether there are media halves of the present session.
+    const fn has_halves(&self) -> bool {
+        matches!(self.phase, Phase::Confirming(_) | Phase::Keying { .. } | Phase::Established)
+    }
+
+    /// Brings the halves of the present session up to date, wherever they are.
+    fn media(&mut self, now: Instant, command: MediaCommand) {
+        match &mut self.phase {
+            Phase::Confirming(halves) => {
+                let (sender, receiver) = &mut **halves;
+                let _ = command.apply(now, sender, receiver);
+            }
+            Phase::Keying { .. } | Phase::Established => self.outputs.push_back(CallOutput::Media(command)),
             _ => {}
         }
     }
@@ -456,7 +399,7 @@ impl CallSession {
     fn announce(&mut self, now: Instant) {
         let speaking = if self.speaking { SpeakingFlags::MICROPHONE } else { SpeakingFlags::NONE };
         let message = ClientSpeaking { speaking, delay: 0, ssrc: self.ssrc.get() };
-        if matches!(self.phase, Phase::Confirming(_) | Phase::Established) {
+        if self.has_halves() {
             let _ = self.session.send(now, ClientMessage::Speaking(message));
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use voice_crypto::Mode;
+use voice_dave::{MAX_PROTOCOL_VERSION, SigningKey};
 use voice_ws::SessionConfig;
 
 /// How calls are made. [`Default`] holds the values that are right against Discord.
@@ -22,19 +23,51 @@ pub struct Config {
     /// The transport encryptions that are accepted, the preferred one first. AES-256-GCM comes first where the
     /// processor has instructions for it.
     pub modes: Vec<Mode>,
-    /// Limits and deadlines of the voice gateway's session.
+    /// What is made of end-to-end encryption: [`E2ee::Prefer`].
+    pub e2ee: E2ee,
+    /// How long a call to which the voice server has let us waits for the key with which frames leave, when there is
+    /// somebody to hear them: 5 s. After it the call counts as connected, and frames are dropped, and counted, until the
+    /// key comes.
+    pub e2ee_timeout: Duration,
+    /// What this user signs with in end-to-end encrypted calls. `None`, the default, makes one for each
+    /// [`VoiceManager`](crate::VoiceManager), or, without a manager, for each call. Others can recognize a user whose key
+    /// persists; a key belongs to one user.
+    pub signing_key: Option<SigningKey>,
+    /// Limits and deadlines of the voice gateway's session, and the newest version of end-to-end encryption that is
+    /// offered there.
     pub session: SessionConfig,
+}
+
+/// What a call makes of end-to-end encryption (DAVE). It is offered to the voice server in all of them, which decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum E2ee {
+    /// A call that is not end-to-end encrypted ends: from the start with
+    /// [`EndReason::NotEncrypted`](crate::EndReason::NotEncrypted), later with
+    /// [`EndReason::Downgraded`](crate::EndReason::Downgraded). Nothing leaves or is accepted in the clear but silence.
+    Require,
+    /// Frames are in the clear only where the call is not end-to-end encrypted, and while it changes, as the protocol has
+    /// it.
+    #[default]
+    Prefer,
+    /// As `Prefer`, and frames of others that come in the clear in an encrypted call are accepted, against the protocol,
+    /// and [counted](voice_udp::E2eeStats::plaintext). The voice server could speak for anybody then.
+    Allow,
 }
 
 impl Default for Config {
     fn default() -> Self {
+        let mut session = SessionConfig::default();
+        session.max_dave_protocol_version = MAX_PROTOCOL_VERSION;
         Self {
             join_timeout: Duration::from_secs(20),
             follow_timeout: Duration::from_secs(10),
             leave_timeout: Duration::from_secs(5),
             media_threads: 1,
             modes: voice_crypto::preferred().to_vec(),
-            session: SessionConfig::default(),
+            e2ee: E2ee::default(),
+            e2ee_timeout: Duration::from_secs(5),
+            signing_key: None,
+            session,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt};
 
+use voice_dave::DaveEvent;
 use voice_model::{ChannelId, SpeakingFlags, UserId};
 use voice_rtp::Ssrc;
 use voice_udp::DiscoveryError;
@@ -11,7 +12,8 @@ use voice_ws::{Advice, Cause};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// The voice server took us in: frames can flow. Comes again after a move to another server.
+    /// The voice server took us in: frames can flow. In an end-to-end encrypted call they leave as soon as somebody is
+    /// there who could hear them. Comes again after a move to another server.
     Connected,
     /// The users in the call, at first those who were there before.
     UsersConnected(Vec<UserId>),
@@ -36,6 +38,8 @@ pub enum Event {
     Resumed,
     /// We were moved to another channel; a connection to its server follows.
     Moved(ChannelId),
+    /// The end-to-end encryption changed.
+    E2ee(DaveEvent),
     /// So many events were dropped because nobody read them.
     Lagged {
         /// Their number.
@@ -68,8 +72,17 @@ pub enum EndReason {
     BadMediaAddress,
     /// The local socket for media failed (the local system).
     Socket(String),
-    /// The voice server demands end-to-end encryption, which was not offered to it (the peer).
-    E2eeNotOffered,
+    /// The voice server makes a call without end-to-end encryption, which [`E2ee::Require`](crate::E2ee::Require) does
+    /// not accept (the peer, or the configuration).
+    NotEncrypted,
+    /// The voice server ended the end-to-end encryption of the call, which [`E2ee::Require`](crate::E2ee::Require) does
+    /// not accept (the peer, or the configuration).
+    Downgraded,
+    /// The voice server demands a version of end-to-end encryption that is not spoken here (the peer).
+    E2eeVersion {
+        /// The version.
+        version: u16,
+    },
 }
 
 impl fmt::Display for EndReason {
@@ -82,8 +95,13 @@ impl fmt::Display for EndReason {
             Self::NoCommonMode => f.write_str("the voice server offers no transport encryption that is accepted here"),
             Self::BadMediaAddress => f.write_str("the voice server names no usable media address"),
             Self::Socket(error) => write!(f, "the local media socket failed: {error}"),
-            Self::E2eeNotOffered => {
-                f.write_str("the voice server demands end-to-end encryption, which was not offered")
+            Self::NotEncrypted => f.write_str("the call is not end-to-end encrypted, as it is required to be"),
+            Self::Downgraded => f.write_str("the voice server ended the end-to-end encryption, which is required"),
+            Self::E2eeVersion { version } => {
+                write!(
+                    f,
+                    "the voice server demands version {version} of end-to-end encryption, which is not spoken here"
+                )
             }
         }
     }

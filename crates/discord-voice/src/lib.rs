@@ -35,7 +35,7 @@ pub use voice_ws::{Advice, Cause, Endpoint, EndpointError, Identity as ConnectIn
 
 pub use {
     call::{CallCommand, CallInput, CallOutput, CallSession, JoinTimes, MediaCommand, UdpAction, WsAction},
-    config::Config,
+    config::{Config, E2ee},
     event::{EndReason, Event},
     gateway::{GatewayEvent, VoiceGateway},
     join::JoinCollector,

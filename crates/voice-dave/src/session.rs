@@ -104,6 +104,8 @@ pub struct DaveSession {
     version: u16,
     /// The version that frames leave with, once one was executed.
     active: Option<u16>,
+    /// Whether frames leave encrypted.
+    encrypting: bool,
     /// Whether plain frames of users who come now are accepted.
     plaintext: bool,
     users: Users,
@@ -124,6 +126,7 @@ impl DaveSession {
             config,
             version: 0,
             active: None,
+            encrypting: false,
             plaintext: false,
             users,
             sender: None,
@@ -179,6 +182,8 @@ impl DaveSession {
         DaveStatus {
             version: self.version,
             active_version: self.active,
+            is_encrypting: self.encrypting,
+            peers: self.users.count(),
             epoch: membership.and_then(Membership::epoch),
             privacy_code: membership.and_then(Membership::epoch_authenticator).map(|bytes| voice_privacy_code(&bytes)),
             members: membership.map(user_ids).unwrap_or_default(),
@@ -206,7 +211,7 @@ impl DaveSession {
             return;
         }
         self.active = None;
-        self.outputs.push_back(DaveOutput::Send(SendMode::Hold));
+        self.send(SendMode::Hold);
         self.hold_newcomers();
         for user in self.users.others() {
             self.outputs.push_back(DaveOutput::Receive { user, mode: ReceiveMode::Hold });
@@ -319,7 +324,7 @@ impl DaveSession {
             CommitOutcome::Removed => {
                 // The others go on with keys that are not known here; nobody would understand a frame.
                 self.transitions.clear();
-                self.outputs.push_back(DaveOutput::Send(SendMode::Hold));
+                self.send(SendMode::Hold);
                 self.outputs.push_back(DaveOutput::Event(DaveEvent::Removed));
                 self.start();
             }
@@ -424,7 +429,7 @@ impl DaveSession {
         if version == 0 {
             self.version = 0;
             self.membership = None;
-            self.outputs.push_back(DaveOutput::Send(SendMode::Passthrough));
+            self.send(SendMode::Passthrough);
             if before.is_some_and(|before| before > 0) {
                 self.outputs.push_back(DaveOutput::Event(DaveEvent::Downgraded));
             }
@@ -434,13 +439,18 @@ impl DaveSession {
         self.close_passthrough();
         match secret {
             Some(secret) => {
-                self.outputs.push_back(DaveOutput::Send(SendMode::Encrypt(secret)));
+                self.send(SendMode::Encrypt(secret));
                 if before.is_none_or(|before| before == 0) {
                     self.outputs.push_back(DaveOutput::Event(DaveEvent::Upgraded));
                 }
             }
-            None => self.outputs.push_back(DaveOutput::Send(SendMode::Hold)),
+            None => self.send(SendMode::Hold),
         }
+    }
+
+    fn send(&mut self, mode: SendMode) {
+        self.encrypting = matches!(mode, SendMode::Encrypt(_));
+        self.outputs.push_back(DaveOutput::Send(mode));
     }
 
     fn hold_newcomers(&mut self) {

@@ -8,6 +8,7 @@ use std::{
 
 use discord_voice::{
     CallSession, EndReason, Event,
+    dave::DaveStatus,
     model::UserId,
     rtp::{Ssrc, Timestamp},
 };
@@ -50,6 +51,8 @@ pub struct Client {
     pub(crate) media_starts: u64,
     pub(crate) events: Vec<(Duration, Event)>,
     pub(crate) said: Vec<Said>,
+    /// Frames that could not leave for want of a key.
+    pub(crate) held: Vec<Said>,
     pub(crate) heard: Vec<Heard>,
     /// Times at which the call was woken in the present virtual second.
     pub(crate) wakes: u32,
@@ -126,6 +129,7 @@ impl Client {
             media_starts: 0,
             events: Vec::new(),
             said: Vec::new(),
+            held: Vec::new(),
             heard: Vec::new(),
             wakes: 0,
         }
@@ -193,6 +197,18 @@ impl Client {
     #[must_use]
     pub fn said(&self) -> &[Said] {
         &self.said
+    }
+
+    /// The frames that it dropped because they could not leave for want of a key.
+    #[must_use]
+    pub fn held_back(&self) -> &[Said] {
+        &self.held
+    }
+
+    /// How far the end-to-end encryption of its call is.
+    #[must_use]
+    pub fn e2ee(&self) -> Option<&DaveStatus> {
+        self.call.as_ref().map(CallSession::e2ee)
     }
 
     /// All it heard.

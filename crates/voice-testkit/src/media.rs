@@ -6,7 +6,7 @@ use discord_voice::{
     MediaCommand,
     audio::{FRAME_DURATION, SILENCE_FRAME},
 };
-use voice_udp::{Arrival, Content, Keepalive, PacketBuf, Playout, Receiver, Sender};
+use voice_udp::{Arrival, Content, Keepalive, PacketBuf, Playout, Receiver, SealError, Sender};
 
 use crate::{Client, Clock, Heard, HeardContent, Said};
 
@@ -18,6 +18,8 @@ pub(crate) struct Media {
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
     pub(crate) keepalive: Keepalive,
+    /// Audio may leave.
+    begun: bool,
 }
 
 impl Client {
@@ -26,7 +28,7 @@ impl Client {
         let key = self.key.expect("a session description came before media");
         let (sender, receiver) = halves;
         let keepalive = Keepalive::new(clock.now());
-        self.media = Some(Media { address, key, sender, receiver, keepalive });
+        self.media = Some(Media { address, key, sender, receiver, keepalive, begun: false });
         self.media_starts += 1;
         self.last_round = self.round(clock);
         self.tick_at = None;
@@ -35,16 +37,17 @@ impl Client {
 
     pub(crate) fn media_command(&mut self, clock: &Clock, command: MediaCommand) {
         let Some(media) = &mut self.media else { return };
-        match command {
-            MediaCommand::SetSendMode(mode) => media.sender.set_mode(mode),
-            MediaCommand::SetReceiveMode(user, mode) => media.receiver.set_mode(clock.now(), user, mode),
-            MediaCommand::Bind(ssrc, user) => media.receiver.bind(clock.now(), ssrc, user),
-            MediaCommand::Forget(user) => media.receiver.forget(clock.now(), user),
-            MediaCommand::Stop => {
+        match command.apply(clock.now(), &mut media.sender, &mut media.receiver) {
+            None => {}
+            Some(MediaCommand::Begin) => {
+                media.begun = true;
+                self.schedule(clock);
+            }
+            Some(MediaCommand::Stop) => {
                 self.media = None;
                 self.tick_at = None;
             }
-            other => panic!("a media command that the testkit does not know: {other:?}"),
+            Some(other) => panic!("a media command that the testkit does not know: {other:?}"),
         }
         self.give_out(clock);
     }
@@ -64,7 +67,7 @@ impl Client {
 
     /// Whether there is something to send 50 times a second.
     pub(crate) fn wants_ticks(&self) -> bool {
-        self.media.is_some() && (!self.queue.is_empty() || self.talkspurt.is_ending())
+        self.media.as_ref().is_some_and(|media| media.begun) && (!self.queue.is_empty() || self.talkspurt.is_ending())
     }
 
     /// Sets the next tick, if there is to be one.
@@ -90,10 +93,21 @@ impl Client {
             None if self.talkspurt.silence() => (SILENCE_FRAME.to_vec(), true),
             None => return None,
         };
-        let datagram = media.sender.seal(&frame, buffer).expect("the call allows every frame").to_vec();
-        self.said.push(Said { at: clock.elapsed(), ssrc: media.sender.ssrc(), frame, silence });
+        let sealed = media.sender.seal(&frame, buffer).map(<[u8]>::to_vec);
+        let said = Said { at: clock.elapsed(), ssrc: media.sender.ssrc(), frame, silence };
+        let datagram = match sealed {
+            Ok(datagram) => {
+                self.said.push(said);
+                Some(datagram)
+            }
+            Err(SealError::Held) => {
+                self.held.push(said);
+                None
+            }
+            Err(error) => panic!("the call allows every frame: {error}"),
+        };
         self.schedule(clock);
-        Some(datagram)
+        datagram
     }
 
     /// Takes a datagram from the media server.

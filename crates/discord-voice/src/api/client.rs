@@ -14,11 +14,13 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 use voice_audio::FrameSource;
 use voice_crypto::Mode;
+use voice_dave::{DaveStats, DaveStatus};
+use voice_model::UserId;
 use voice_ws::{Connector, Identity, SessionStats};
 
 use super::{Events, Playback};
 use crate::{
-    Config, EndReason, JoinTimes,
+    Config, E2ee, EndReason, JoinTimes,
     driver::{
         CallParts, CallShared, ControlCommand, ControlState, Listeners, MediaStats, OnEnd, PlaybackEnd, PlaybackShared,
         Playing, Receive, Shards, ring, start,
@@ -80,6 +82,12 @@ pub struct Connect {
 }
 
 impl Connect {
+    /// What is made of end-to-end encryption, in place of what is configured.
+    pub fn e2ee(mut self, policy: E2ee) -> Self {
+        Arc::make_mut(&mut self.driver.config).e2ee = policy;
+        self
+    }
+
     /// How long it may take, in place of the configured time.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -138,6 +146,8 @@ struct Inner {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct CallStats {
+    /// What the end-to-end encryption did and refused in this session.
+    pub e2ee: DaveStats,
     /// How long each step of joining took.
     pub join: JoinTimes,
     /// The last measured time to the voice gateway and back.
@@ -204,6 +214,7 @@ impl VoiceClient {
     pub fn stats(&self) -> CallStats {
         let state = self.0.state.borrow();
         CallStats {
+            e2ee: state.e2ee_stats.clone(),
             join: state.times,
             latency: state.latency,
             media: self.0.shared.stats(),
@@ -219,6 +230,23 @@ impl VoiceClient {
             let _ = published.await;
         }
         self.stats()
+    }
+
+    /// How far the end-to-end encryption is, and the voice privacy code of its group.
+    #[must_use]
+    pub fn e2ee(&self) -> DaveStatus {
+        self.0.state.borrow().e2ee.clone()
+    }
+
+    /// The 45 digits that this user and another one in the encrypted call both see if nobody is between them; `None` if
+    /// the user is not in its group. They stay the same for as long as both keep their signing keys.
+    ///
+    /// Computed on a thread of the runtime that may block, in tens of milliseconds.
+    pub async fn verification_code(&self, user: UserId) -> Option<String> {
+        let (answer, verification) = oneshot::channel();
+        self.0.commands.send(ControlCommand::Verify(user, answer)).await.ok()?;
+        let verification = verification.await.ok()??;
+        tokio::task::spawn_blocking(move || verification.code()).await.ok()
     }
 
     /// Whether the call is over.

@@ -8,6 +8,7 @@ use tokio::{
     time::sleep_until,
 };
 use voice_crypto::Mode;
+use voice_dave::{DaveStats, DaveStatus, Verification};
 use voice_udp::socket::{RECEIVE_BUFFER_LEN, Socket};
 use voice_ws::{Connector, Identity, SessionStats, Transport, TransportError};
 
@@ -34,6 +35,7 @@ pub(crate) enum ControlCommand {
     Disconnected,
     Moved(voice_model::ChannelId),
     Publish(oneshot::Sender<()>),
+    Verify(voice_model::UserId, oneshot::Sender<Option<Verification>>),
     Leave,
 }
 
@@ -46,6 +48,8 @@ pub(crate) struct ControlState {
     pub(crate) times: JoinTimes,
     pub(crate) session: SessionStats,
     pub(crate) latency: Option<std::time::Duration>,
+    pub(crate) e2ee: DaveStatus,
+    pub(crate) e2ee_stats: DaveStats,
     /// Why the last socket could not be opened, or broke.
     pub(crate) transport_error: Option<Arc<TransportError>>,
 }
@@ -225,6 +229,7 @@ impl Control {
                 self.publish();
                 self.command_shard(ShardCommand::Publish(done)).await;
             }
+            ControlCommand::Verify(user, answer) => drop(answer.send(self.call.verification(user))),
             ControlCommand::Update(info) => self.command(CallCommand::Update(info)),
             ControlCommand::Moved(channel) => self.events.send(Event::Moved(channel)),
             ControlCommand::Disconnected => self.command(CallCommand::Disconnected),
@@ -293,6 +298,12 @@ impl Control {
             state.latency = self.call.latency();
             state.mode = self.call.mode();
             state.times = *self.call.times();
+            if state.e2ee != *self.call.e2ee() {
+                state.e2ee.clone_from(self.call.e2ee());
+            }
+            if state.e2ee_stats != *self.call.e2ee_stats() {
+                state.e2ee_stats.clone_from(self.call.e2ee_stats());
+            }
             false
         });
     }

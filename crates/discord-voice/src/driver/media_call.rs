@@ -47,6 +47,8 @@ struct Link {
     sender: Sender,
     receiver: Receiver,
     keepalive: Keepalive,
+    /// Audio may leave.
+    begun: bool,
     errors: u64,
     unheard: u64,
 }
@@ -93,7 +95,15 @@ impl MediaCall {
     ) -> io::Result<()> {
         self.stop(now, poller);
         poller.add(&mut socket, key)?;
-        self.link = Some(Link { socket, sender, receiver, keepalive: Keepalive::new(now), errors: 0, unheard: 0 });
+        self.link = Some(Link {
+            socket,
+            sender,
+            receiver,
+            keepalive: Keepalive::new(now),
+            begun: false,
+            errors: 0,
+            unheard: 0,
+        });
         (self.last_round, self.ticked) = (round, false);
         Ok(())
     }
@@ -110,12 +120,8 @@ impl MediaCall {
 
     pub(super) fn handle_command(&mut self, now: Instant, command: MediaCommand) {
         let Some(link) = &mut self.link else { return };
-        match command {
-            MediaCommand::SetSendMode(mode) => link.sender.set_mode(mode),
-            MediaCommand::SetReceiveMode(user, mode) => link.receiver.set_mode(now, user, mode),
-            MediaCommand::Bind(ssrc, user) => link.receiver.bind(now, ssrc, user),
-            MediaCommand::Forget(user) => link.receiver.forget(now, user),
-            MediaCommand::Start(..) | MediaCommand::Stop => {}
+        if let Some(MediaCommand::Begin) = command.apply(now, &mut link.sender, &mut link.receiver) {
+            link.begun = true;
         }
         self.give_out(now);
     }
@@ -161,7 +167,7 @@ impl MediaCall {
 
     /// Whether the call has something to send 50 times a second.
     pub(super) const fn wants_ticks(&self) -> bool {
-        self.link.is_some() && self.has_audio()
+        matches!(&self.link, Some(link) if link.begun) && self.has_audio()
     }
 
     /// Tells control, once, that what it announced is over. Without a link audio only waits.

@@ -12,7 +12,7 @@ use voice_model::{ChannelId, GuildId, UpdateVoiceState};
 use voice_ws::Identity;
 
 use super::{Inner, JoinError, Missing, after, wish::Wish};
-use crate::{EndReason, Events, JoinCollector, VoiceClient, driver::OnEnd};
+use crate::{Config, E2ee, EndReason, Events, JoinCollector, VoiceClient, driver::OnEnd};
 
 /// A join that is under way; await it.
 #[must_use = "nothing happens before it is awaited"]
@@ -21,6 +21,7 @@ pub struct Join {
     inner: Arc<Inner>,
     guild: GuildId,
     channel: ChannelId,
+    e2ee: E2ee,
     timeout: Duration,
     self_mute: bool,
     self_deaf: bool,
@@ -28,8 +29,14 @@ pub struct Join {
 
 impl Join {
     pub(super) fn new(inner: Arc<Inner>, guild: GuildId, channel: ChannelId) -> Self {
-        let timeout = inner.driver.config().join_timeout;
-        Self { inner, guild, channel, timeout, self_mute: false, self_deaf: false }
+        let Config { e2ee, join_timeout: timeout, .. } = *inner.driver.config();
+        Self { inner, guild, channel, e2ee, timeout, self_mute: false, self_deaf: false }
+    }
+
+    /// What is made of end-to-end encryption, in place of what is configured.
+    pub const fn e2ee(mut self, policy: E2ee) -> Self {
+        self.e2ee = policy;
+        self
     }
 
     /// How long it may take, in place of the configured time.
@@ -70,7 +77,7 @@ impl Join {
         let on_end = attempt.open()?;
         let left = deadline.saturating_duration_since(Instant::now());
         let connect = inner.driver.connect_with(info.clone(), Some(on_end));
-        let (client, events) = connect.timeout(left).await.map_err(JoinError::Connect)?;
+        let (client, events) = connect.e2ee(self.e2ee).timeout(left).await.map_err(JoinError::Connect)?;
         attempt.succeed(&client, info)?;
         Ok((client, events))
     }

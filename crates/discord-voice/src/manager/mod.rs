@@ -13,10 +13,11 @@ use std::{
 };
 
 use tokio::time::Instant;
+use voice_dave::SigningKey;
 use voice_model::{ChannelId, GuildId, UpdateVoiceState, UserId, VoiceServerUpdate, VoiceState};
 use voice_ws::Connector;
 
-use crate::{Config, Driver, EndReason, GatewayEvent, VoiceGateway, driver::ControlCommand};
+use crate::{Config, Driver, E2ee, EndReason, GatewayEvent, VoiceGateway, driver::ControlCommand};
 
 use guild::Guild;
 use wish::Wish;
@@ -78,6 +79,13 @@ impl<G: VoiceGateway> VoiceManagerBuilder<G> {
         self
     }
 
+    /// Sets what is made of end-to-end encryption.
+    #[must_use]
+    pub const fn e2ee(mut self, policy: E2ee) -> Self {
+        self.config.e2ee = policy;
+        self
+    }
+
     /// Sets how many threads send and receive media.
     #[must_use]
     pub const fn media_threads(mut self, threads: usize) -> Self {
@@ -90,7 +98,8 @@ impl<G: VoiceGateway> VoiceManagerBuilder<G> {
     /// # Errors
     ///
     /// The operating system's, when it has no threads or descriptors left.
-    pub fn build(self) -> io::Result<VoiceManager> {
+    pub fn build(mut self) -> io::Result<VoiceManager> {
+        self.config.signing_key.get_or_insert_with(SigningKey::generate);
         let driver = Driver::with_connector(self.config, self.connector)?;
         let guilds = Mutex::new(HashMap::new());
         let gateway = Box::new(self.gateway);

@@ -5,13 +5,18 @@ use voice_model::UserId;
 use crate::code;
 
 /// How far the encryption of a call is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DaveStatus {
     /// The version that the voice gateway wants; 0 is no encryption.
     pub version: u16,
     /// The version that frames leave with; `None` until a transition says.
     pub active_version: Option<u16>,
+    /// Whether frames leave encrypted now.
+    pub is_encrypting: bool,
+    /// The users that the voice gateway named, besides this one. Those who are in the call but not (yet) in the group
+    /// count too.
+    pub peers: usize,
     /// The epoch of the group; `None` outside of one.
     pub epoch: Option<u64>,
     /// 30 digits that all members of the group and epoch share; `None` outside of a group.
@@ -20,6 +25,14 @@ pub struct DaveStatus {
     pub members: Vec<UserId>,
     /// How many transitions are prepared and not executed.
     pub pending_transitions: usize,
+}
+
+impl DaveStatus {
+    /// Whether somebody is there to hear frames, and they cannot leave for want of a key.
+    #[must_use]
+    pub const fn awaits_key(&self) -> bool {
+        self.version > 0 && self.peers > 0 && !self.is_encrypting
+    }
 }
 
 /// The public keys of two members, to be compared by the two of them.

@@ -54,6 +54,11 @@ impl Users {
         self.here.contains(&user)
     }
 
+    /// How many are here but oneself.
+    pub(super) fn count(&self) -> usize {
+        self.here.len()
+    }
+
     /// All who are here but oneself.
     pub(super) fn others(&self) -> impl Iterator<Item = UserId> + use<> {
         self.here.clone().into_iter()

@@ -44,6 +44,11 @@ impl Openers {
         }
     }
 
+    pub(super) fn allow_plaintext(&mut self, allowed: bool) {
+        self.default.allow_plaintext(allowed);
+        self.users.values_mut().for_each(|user| user.opener.allow_plaintext(allowed));
+    }
+
     pub(super) fn forget(&mut self, user: UserId, until: Instant) {
         if let Some(user) = self.users.get_mut(&user) {
             user.until = Some(until);

@@ -241,6 +241,12 @@ impl Receiver {
         self.openers.set_default_mode(now, mode);
     }
 
+    /// Whether frames without end-to-end encryption are accepted from everybody in every mode, against the protocol;
+    /// they are [counted](crate::E2eeStats::plaintext).
+    pub fn allow_plaintext(&mut self, allowed: bool) {
+        self.openers.allow_plaintext(allowed);
+    }
+
     /// The counters.
     #[must_use]
     pub const fn stats(&self) -> &ReceiveStats {
