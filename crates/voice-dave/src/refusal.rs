@@ -51,6 +51,8 @@ refusals! {
     BlankLeaf => "a proposal removes nobody",
     /// A proposal removes this member, who cannot commit that.
     OwnRemoval => "a proposal removes this member",
+    /// A proposal adds this user, who is a member of its own group already.
+    OwnAdd => "a proposal adds this member",
     /// A proposal that is queued was delivered once more; it is skipped.
     Duplicate => "a proposal was delivered twice",
     /// A reference names no queued proposal.

@@ -145,6 +145,7 @@ impl DaveSession {
     pub fn handle_message(&mut self, message: DaveMessage<'_>) {
         match message {
             DaveMessage::SessionDescription { version } => self.handle_session_description(version),
+            DaveMessage::Resumed => self.handle_resumed(),
             DaveMessage::ClientsConnect(users) => self.handle_clients_connect(users),
             DaveMessage::ClientDisconnect(user) => self.handle_client_disconnect(user),
             DaveMessage::PrepareTransition(DavePrepareTransition { protocol_version, transition_id }) => {
@@ -222,6 +223,21 @@ impl DaveSession {
             return;
         }
         self.start();
+    }
+
+    /// Says again what the gateway may not have heard, and without which it would wait for this member.
+    ///
+    /// An opcode 31 is among it only in effect: the key package that came after it says the same.
+    fn handle_resumed(&mut self) {
+        let Some(membership) = &self.membership else { return };
+        let package = membership.open_key_package().map(|package| ClientBinary::KeyPackage(package).encode());
+        let commit = membership.own_commit().map(|commit| ClientBinary::CommitWelcome(&commit).encode());
+        let binary = package.into_iter().chain(commit).map(OutgoingMessage::Binary);
+        self.outputs.extend(binary.map(DaveOutput::Message));
+        for transition_id in self.transitions.ids() {
+            let message = ClientMessage::DaveTransitionReady(DaveTransitionReady { transition_id });
+            self.outputs.push_back(DaveOutput::Message(OutgoingMessage::Text(message)));
+        }
     }
 
     fn handle_clients_connect(&mut self, users: &[UserId]) {
@@ -350,11 +366,12 @@ impl DaveSession {
     /// Begins anew: a group of this user alone and a key package for the voice gateway.
     fn start(&mut self) {
         let DaveConfig { user, channel, ref signing_key } = self.config;
-        let membership = Membership::new(user, channel, signing_key, self.sender.as_deref());
+        let mut membership = Membership::new(user, channel, signing_key, self.sender.as_deref());
         match membership.key_package() {
             Ok(package) => {
                 self.stats.key_packages_sent += 1;
-                self.send_binary(ClientBinary::KeyPackage(&package));
+                let message = ClientBinary::KeyPackage(package).encode();
+                self.outputs.push_back(DaveOutput::Message(OutgoingMessage::Binary(message)));
             }
             Err(refusal) => self.stats.count(refusal),
         }
@@ -364,7 +381,8 @@ impl DaveSession {
     /// Tells the gateway that a commit or a welcome could not be processed, and begins anew.
     fn recover(&mut self, transition_id: u16, reason: Refusal) {
         self.stats.count(reason);
-        let answered = self.answered.contains(&transition_id);
+        // Number 0 stands for every transition without one.
+        let answered = transition_id != 0 && self.answered.contains(&transition_id);
         if !answered {
             self.answered.push_back(transition_id);
             if self.answered.len() > MAX_ANSWERED {
@@ -373,14 +391,11 @@ impl DaveSession {
             let message = ClientMessage::MlsInvalidCommitWelcome(MlsInvalidCommitWelcome { transition_id });
             self.outputs.push_back(DaveOutput::Message(OutgoingMessage::Text(message)));
         }
-        // The answer of the first time still holds as long as its key package does.
-        let lost =
-            self.membership.as_ref().is_none_or(|membership| membership.is_established() || membership.is_spent());
-        if !answered || lost {
-            self.stats.recoveries += 1;
-            self.outputs.push_back(DaveOutput::Event(DaveEvent::Recovering { reason }));
-            self.start();
-        }
+        self.stats.recoveries += 1;
+        self.outputs.push_back(DaveOutput::Event(DaveEvent::Recovering { reason }));
+        // Also when the answer of the first time still holds, because numbers come back: the gateway may have added
+        // this member meanwhile, and would not know that it is not in the group.
+        self.start();
     }
 
     fn enter_epoch(&mut self, transition_id: u16) {

@@ -36,6 +36,10 @@ impl Transitions {
         self.0.drain(..=index).next_back()
     }
 
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u16> {
+        self.0.iter().map(|transition| transition.id)
+    }
+
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }

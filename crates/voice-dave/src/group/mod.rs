@@ -23,6 +23,8 @@ pub(crate) struct Membership {
     group_id: [u8; 8],
     user: UserId,
     sender: Option<Vec<u8>>,
+    /// The newest key package.
+    package: Vec<u8>,
     epoch: Option<Epoch>,
 }
 
@@ -74,7 +76,8 @@ impl Membership {
     /// Starts anew, with the own local group if the external sender is known.
     pub(crate) fn new(user: UserId, channel: ChannelId, key: &SigningKey, sender: Option<&[u8]>) -> Self {
         let group_id = channel.get().to_be_bytes();
-        let mut membership = Self { engine: Engine::new(user, key), group_id, user, sender: None, epoch: None };
+        let engine = Engine::new(user, key);
+        let mut membership = Self { engine, group_id, user, sender: None, package: Vec::new(), epoch: None };
         if let Some(sender) = sender {
             // It was checked when it came.
             let _ = membership.set_sender(sender);
@@ -83,8 +86,20 @@ impl Membership {
     }
 
     /// Makes the key package to send; the one before cannot be used any more.
-    pub(crate) fn key_package(&self) -> Result<Vec<u8>, Refusal> {
-        self.engine.key_package().ok_or(Refusal::Crypto)
+    pub(crate) fn key_package(&mut self) -> Result<&[u8], Refusal> {
+        self.package = self.engine.key_package().ok_or(Refusal::Crypto)?;
+        Ok(&self.package)
+    }
+
+    /// The newest key package, if this member still waits to be added by it.
+    pub(crate) fn open_key_package(&self) -> Option<&[u8]> {
+        let open = !self.is_established() && !self.is_spent();
+        open.then_some(self.package.as_slice())
+    }
+
+    /// The last own commit with its welcome, if it was not announced.
+    pub(crate) fn own_commit(&self) -> Option<Vec<u8>> {
+        self.epoch.as_ref()?.prepared.as_ref().map(Prepared::payload)
     }
 
     /// Whether the keys of the last key package are gone.

@@ -134,6 +134,10 @@ impl Epoch {
         if !known.is_here(user) {
             return Err(Refusal::UnknownUser);
         }
+        if self.group.leaf(self.group.own_leaf()).is_some_and(|own| own.user == Some(user)) {
+            // The removal that would have to come with it cannot be committed here: nothing could be any more.
+            return Err(Refusal::OwnAdd);
+        }
         let capabilities = &leaf.capabilities;
         let suits = package.cipher_suite == CIPHER_SUITE
             && matches!(leaf.source, LeafSource::KeyPackage(_))

@@ -111,8 +111,8 @@ fn a_welcome_is_refused_for_each_reason() {
 #[test]
 fn a_key_package_is_bare_and_exactly_that_of_dave() {
     let key = SigningKey::generate();
-    let member = Membership::new(UserId::new(0x0102_0304_0506_0708), ChannelId::new(9), &key, None);
-    let bytes = member.key_package().unwrap();
+    let mut member = Membership::new(UserId::new(0x0102_0304_0506_0708), ChannelId::new(9), &key, None);
+    let bytes = member.key_package().unwrap().to_vec();
     assert_eq!(bytes[..4], [0, 1, 0, 2]);
     assert!((390..=394).contains(&bytes.len()), "{} bytes", bytes.len());
     let package = KeyPackage::parse(&bytes).unwrap();

@@ -26,6 +26,8 @@ pub enum DaveMessage<'a> {
         /// `dave_protocol_version`; 0 if it is missing.
         version: u16,
     },
+    /// Opcode 9: the connection is another one. What was said last on the one before may never have arrived.
+    Resumed,
     /// Opcode 11: these users are in the call.
     ClientsConnect(&'a [UserId]),
     /// Opcode 13: this user left the call.

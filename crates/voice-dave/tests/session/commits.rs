@@ -216,6 +216,21 @@ fn a_transition_is_answered_by_a_refusal_once() {
 }
 
 #[test]
+fn a_number_that_comes_back_does_not_keep_a_member_out() {
+    let mut call = Call::with_members([1, 2]);
+    let client = call.client(1);
+    client.announce(6, b"nonsense");
+    assert_recovers(client, 6, Refusal::NothingQueued);
+    // The gateway adds the member again, with the same number, and the welcome is damaged on its way.
+    client.welcome(6, &[0, 2, 0, 0]);
+    assert!(matches!(client.take()[..], [Step::Event(DaveEvent::Recovering { .. }), Step::KeyPackage(_)]));
+    for _ in 0..2 {
+        client.welcome(0, &[0, 2, 0, 0]);
+        assert_recovers(client, 0, Refusal::NotForUs);
+    }
+}
+
+#[test]
 fn who_recovers_is_added_again_and_heard() {
     let mut call = Call::with_members([1, 2, 3]);
     call.client(2).announce(77, b"nonsense");

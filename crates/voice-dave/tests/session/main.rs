@@ -5,5 +5,6 @@ mod call;
 mod commits;
 mod groups;
 mod proposals;
+mod resume;
 mod transitions;
 mod welcomes;

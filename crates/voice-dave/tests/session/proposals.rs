@@ -97,6 +97,17 @@ fn an_add_of_a_user_who_is_not_in_the_call_is_refused() {
 }
 
 #[test]
+fn an_own_add_is_refused_and_does_not_stand_in_the_way_of_others() {
+    let (mut call, add) = call_with_newcomer();
+    let mut twin = Client::new(1);
+    twin.describe(1);
+    let own = call.gateway.add(1, &twin.take_key_package());
+    refuses(&mut call, &own, Refusal::OwnAdd);
+    call.client(1).append(&[add]);
+    assert!(call.client(1).take_commit().is_some());
+}
+
+#[test]
 fn an_add_of_a_user_who_left_is_refused() {
     let (mut call, add) = call_with_newcomer();
     call.client(1).disconnect(3);
