@@ -233,10 +233,10 @@ fn a_channel_is_plain_while_somebody_in_it_cannot_encrypt() {
     assert!(plain.messages.iter().any(|it| it["op"] == 4 && it["d"]["dave_protocol_version"] == 0));
     call.settle();
     for user in [1, 2] {
-        assert!(call.members.get_mut(&UserId::new(user)).unwrap().sends_plain());
+        assert!(call.member(user).sends_plain());
     }
     call.join([4]);
-    assert!(call.members.get_mut(&UserId::new(4)).unwrap().sends_plain());
+    assert!(call.member(4).sends_plain());
     assert_eq!((call.member(1).count(21), call.member(1).count(22)), (1, 2));
     call.world.lose(plain.connection, Some(1000));
     call.settle();

@@ -55,6 +55,8 @@ pub(super) struct Member {
     pub(super) knows_sender: bool,
     /// What it can be added with.
     pub(super) package: Option<KeptPackage>,
+    /// The reference of the key package it was added with last.
+    pub(super) used: Option<[u8; 32]>,
     /// Where it is in the group, if it follows the group.
     pub(super) leaf: Option<u32>,
     /// The transitions it was told of since it was added last.
@@ -62,6 +64,12 @@ pub(super) struct Member {
 }
 
 impl Member {
+    /// Whether a key package is the one that is kept, or that the member was added with.
+    fn has_seen(&self, package: &KeptPackage) -> bool {
+        let kept = self.package.as_ref().map(|kept| kept.reference);
+        [kept, self.used].contains(&Some(package.reference))
+    }
+
     pub(super) fn see(&mut self, transition_id: u16) {
         if self.seen.len() >= SEEN_TRANSITIONS {
             self.seen.pop_front();
@@ -102,6 +110,10 @@ impl Delivery {
         }
         match KeptPackage::check(user, bytes, limit) {
             Err(reason) => self.refuse(user, reason),
+            // Said again after a Resume, perhaps. It changes nothing, and nobody can be added with it twice.
+            Ok(package) if self.members.get(&user).is_some_and(|it| it.has_seen(&package)) => {
+                self.refuse(user, DaveRefusal::KeyPackageRepeated);
+            }
             Ok(package) => {
                 self.stats.key_packages += 1;
                 // Who makes a new one has thrown its state away.
@@ -210,6 +222,7 @@ impl Delivery {
                 continue;
             };
             member.leaf = Some(self.roster.add(*user, package.signature_key));
+            member.used = Some(package.reference);
             member.seen.clear();
             told.insert(*user);
             added.push((*user, *reference));
@@ -241,6 +254,7 @@ impl Delivery {
         let Some(member) = self.members.get_mut(&founder) else { return };
         let Some(package) = member.package.take() else { return };
         member.leaf = Some(self.roster.add(founder, package.signature_key));
+        member.used = Some(package.reference);
         member.seen.clear();
     }
 

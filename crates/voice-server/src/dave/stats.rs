@@ -106,6 +106,8 @@ pub enum DaveRefusal {
     KeyPackageLifetime,
     /// A key package whose signatures, or that of its leaf, are not good.
     KeyPackageSignature,
+    /// A key package that is there already, or that its user was added with.
+    KeyPackageRepeated,
     /// A commit with its welcome that is longer than the limit.
     CommitTooLong,
     /// Bytes that are no commit followed by at most one welcome.
@@ -142,7 +144,7 @@ pub enum DaveRefusal {
 
 impl DaveRefusal {
     /// Every reason.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::NotEncrypted,
         Self::KeyPackageTooLong,
         Self::KeyPackageMalformed,
@@ -150,6 +152,7 @@ impl DaveRefusal {
         Self::KeyPackageCredential,
         Self::KeyPackageLifetime,
         Self::KeyPackageSignature,
+        Self::KeyPackageRepeated,
         Self::CommitTooLong,
         Self::CommitMalformed,
         Self::CommitContent,
@@ -186,6 +189,6 @@ mod tests {
         for (count, reason) in DaveRefusal::ALL.into_iter().enumerate() {
             assert_eq!(stats.refused(reason), 2 * count as u64, "{reason:?}");
         }
-        assert_eq!(stats.refused_total(), (0..23).map(|n| 2 * n).sum::<u64>());
+        assert_eq!(stats.refused_total(), (0..24).map(|n| 2 * n).sum::<u64>());
     }
 }

@@ -116,6 +116,11 @@ impl World {
         self.now = end;
     }
 
+    /// When the core wants to be called next.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
     fn drain(&mut self) {
         loop {
             match self.core.poll_output() {
