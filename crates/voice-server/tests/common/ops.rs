@@ -327,8 +327,7 @@ impl Ops {
             }
         }
         let lost = disturb(&mut line.down, op, place);
-        let lost = lost.and_then(|frame| opcode(&frame));
-        line.broken |= lost.is_some_and(|opcode| is_dave(opcode) && opcode != Opcode::MlsProposals);
+        line.broken |= lost.is_some_and(|frame| opcode(&frame).is_some_and(is_dave) && !is_append(&frame));
     }
 
     fn corrupt(&mut self, message: u8, at: usize, bit: u8) {
@@ -339,8 +338,10 @@ impl Ops {
             line.broken |= bytes.first() == Some(&KEY_PACKAGE);
             (bytes, 1)
         } else {
-            let Some(Frame::Binary(bytes)) = line.down.get_mut(place) else { return };
-            line.broken |= bytes.get(2) == Some(&EXTERNAL_SENDER);
+            let Some(frame) = line.down.get_mut(place) else { return };
+            let append = is_append(frame);
+            let Frame::Binary(bytes) = frame else { return };
+            line.broken |= !append && matches!(bytes.get(2), Some(&(EXTERNAL_SENDER | PROPOSE)));
             let numbered = matches!(bytes.get(2), Some(&COMMIT | &WELCOME));
             // The number of a transition has no other protection than that of the connection.
             (bytes, if numbered { 5 } else { 3 })
@@ -376,7 +377,7 @@ impl Ops {
         let id = u16::from(one % 8);
         let version = u16::from(two % 3);
         let count = u32::from(one % 4) + 1;
-        let fault = match which % 16 {
+        let fault = match which % FAULTS {
             0 => DaveFault::RepeatProposals,
             1 => DaveFault::Propose(PROPOSALS[usize::from(one) % PROPOSALS.len()]),
             2 => DaveFault::RevokeOne,
@@ -406,15 +407,16 @@ impl Ops {
         };
         let deceives = match fault {
             DaveFault::ForeignExternalSender | DaveFault::PrepareTransition { protocol_version: 0, .. } => true,
-            DaveFault::Tamper { opcode, how: Tamper::Withhold, .. } => opcode != Opcode::MlsProposals,
+            DaveFault::Tamper { how: Tamper::Withhold, .. } => true,
+            // Proposals may be such that are taken back.
             DaveFault::Tamper { opcode, how: Tamper::Truncate { .. } | Tamper::Flip, .. } => {
-                opcode == Opcode::MlsExternalSender
+                matches!(opcode, Opcode::MlsExternalSender | Opcode::MlsProposals)
             }
             _ => false,
         };
         self.lured |= matches!(fault, DaveFault::PrepareTransition { protocol_version: 0, .. });
         if deceives {
-            self.deceived.extend(whom.map_or([user(0), user(1)], |user| [user; 2]));
+            self.deceived.extend(whom.map_or(BOTH, |user| [user; 2]));
         }
         let kind = FaultKind::Dave(fault);
         let fault = whom.map_or_else(|| Fault::all(kind.clone()), |user| Fault::user(user, kind.clone()));
@@ -434,7 +436,7 @@ impl Ops {
             line.held = false;
         }
         self.flow();
-        for user in [user(0), user(1)] {
+        for user in BOTH {
             let line = self.lines.get(&user);
             if line.is_some_and(|line| line.broken) || self.deceived.contains(&user) {
                 self.leave(user);
@@ -510,6 +512,12 @@ fn is_dave(opcode: Opcode) -> bool {
     opcode.code() >= 21 || matches!(opcode, Opcode::SessionDescription | Opcode::ClientsConnect)
 }
 
+/// Whether it makes proposals, which the server does once more if nobody commits them. Those that a member does not
+/// know to be taken back stay in all of its commits.
+fn is_append(frame: &Frame) -> bool {
+    matches!(frame, Frame::Binary(bytes) if bytes.get(2..4) == Some(&[PROPOSE, 0]))
+}
+
 fn is_key_package(message: &OutgoingMessage) -> bool {
     matches!(message, OutgoingMessage::Binary(bytes) if bytes.first() == Some(&KEY_PACKAGE))
 }
@@ -528,8 +536,11 @@ fn may_change_places(first: Opcode, second: Opcode) -> bool {
 
 const KEY_PACKAGE: u8 = 26;
 const EXTERNAL_SENDER: u8 = 25;
+const PROPOSE: u8 = 27;
 const COMMIT: u8 = 29;
 const WELCOME: u8 = 30;
+
+const BOTH: [UserId; 2] = [UserId::new(1), UserId::new(2)];
 
 /// The user without encryption.
 const PLAIN: UserId = UserId::new(3);
@@ -563,7 +574,11 @@ const OPCODES: [Opcode; 7] = [
     Opcode::MlsExternalSender,
 ];
 
-const PROPOSALS: [ProposalFault; 12] = [
+/// Kinds of faults.
+pub const FAULTS: u8 = 16;
+
+/// Proposals that nobody may commit.
+pub const PROPOSALS: [ProposalFault; 12] = [
     ProposalFault::WrongEpoch,
     ProposalFault::OtherGroup,
     ProposalFault::ForeignSigner,
