@@ -239,7 +239,10 @@ impl CallSession {
             SessionEvent::Ready(ready) => self.handle_ready(now, &ready),
             SessionEvent::Established(description) => self.handle_description(now, &description),
             SessionEvent::Interrupted(cause) => self.event(Event::Interrupted(cause)),
-            SessionEvent::Resumed => self.event(Event::Resumed),
+            SessionEvent::Resumed => {
+                self.event(Event::Resumed);
+                self.encrypt(now, DaveMessage::Resumed);
+            }
             SessionEvent::Confirmed if matches!(self.phase, Phase::Confirming(_)) => self.start_media(now),
             SessionEvent::Message(message) => self.handle_message(now, message),
             SessionEvent::Binary { opcode, payload } => self.handle_binary(now, opcode, &payload),

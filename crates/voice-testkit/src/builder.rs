@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use discord_voice::Config;
-use voice_server::CoreConfig;
+use voice_server::{CoreConfig, DaveMode};
 
 use crate::{Conditions, World};
 
@@ -79,6 +79,12 @@ impl Builder {
     /// How the server behaves: like the service.
     pub fn server(mut self, config: CoreConfig) -> Self {
         self.server = config;
+        self
+    }
+
+    /// When the server encrypts calls end to end: while all in it offer it.
+    pub fn dave(mut self, mode: DaveMode) -> Self {
+        self.server.dave.mode = mode;
         self
     }
 

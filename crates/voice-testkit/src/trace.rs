@@ -2,7 +2,11 @@
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
-use discord_voice::model::UserId;
+use discord_voice::{
+    Event,
+    dave::DaveEvent,
+    model::UserId,
+};
 
 /// Hashes everything and remembers the last of it.
 #[derive(Debug)]
@@ -36,6 +40,33 @@ impl Trace {
         words.iter().for_each(|word| self.word(u64::from_le_bytes(*word)));
         rest.iter().for_each(|byte| self.word(u64::from(*byte)));
         self.remember(Line { at, who, what, text: None, len: bytes.len() });
+    }
+
+    /// Notes a message of the end-to-end encryption. What the MLS engine makes of its keys is random in length too, and
+    /// no seed reaches it: only the opcode counts.
+    pub(crate) fn binary(&mut self, at: Duration, who: Option<UserId>, what: &'static str, opcode: u8, bytes: &[u8]) {
+        self.fold(at, who, what);
+        self.word(u64::from(opcode));
+        self.remember(Line { at, who, what, text: Some(format!("opcode {opcode}")), len: bytes.len() });
+    }
+
+    /// Notes a datagram: its beginning, which is a packet's header, and its length. The rest may be end-to-end encrypted.
+    pub(crate) fn datagram(&mut self, at: Duration, who: Option<UserId>, what: &'static str, bytes: &[u8]) {
+        self.fold(at, who, what);
+        self.word(bytes.len() as u64);
+        bytes.iter().take(HEADER_LEN).for_each(|byte| self.word(u64::from(*byte)));
+        self.remember(Line { at, who, what, text: None, len: bytes.len() });
+    }
+
+    /// Notes what a call told its user.
+    pub(crate) fn event(&mut self, at: Duration, who: UserId, event: &Event) {
+        match event {
+            // The privacy code is as random as the keys.
+            Event::E2ee(DaveEvent::EpochChanged { epoch, members, .. }) => {
+                self.text(at, Some(who), "epoch", &(epoch, members));
+            }
+            event => self.text(at, Some(who), "event", event),
+        }
     }
 
     /// Notes something that can be printed.
@@ -81,6 +112,9 @@ impl fmt::Display for Trace {
         Ok(())
     }
 }
+
+/// The fixed part of an RTP header.
+const HEADER_LEN: usize = 12;
 
 /// Lines printed when a simulation fails.
 const MAX_LINES: usize = 80;

@@ -136,7 +136,7 @@ impl World {
     /// Sends a datagram of a client.
     pub(crate) fn datagram_to_server(&mut self, user: UserId, from: SocketAddr, bytes: Vec<u8>) {
         let now = self.clock.now();
-        self.trace.bytes(self.clock.elapsed(), Some(user), "datagram up", &bytes);
+        self.trace.datagram(self.clock.elapsed(), Some(user), "datagram up", &bytes);
         self.watch_nonce(user, &bytes);
         let client = self.clients.get(&user).expect("it has a socket");
         self.netem.datagram(now, &client.up, Parcel::ToServer { from, bytes });
@@ -205,7 +205,7 @@ impl World {
 
     fn event(&mut self, user: UserId, event: Event) {
         let (now, at) = (self.clock.now(), self.clock.elapsed());
-        self.trace.text(at, Some(user), "event", &event);
+        self.trace.event(at, user, &event);
         let session = &self.config.session;
         // A resume that is refused may become a new handshake, and that may end in waiting for the main gateway.
         let patience = session.resume_window + session.handshake_timeout + self.config.follow_timeout;
@@ -261,7 +261,8 @@ impl World {
                 self.core.handle_input(now, CoreInput::Text { connection, text });
             }
             Up::Binary(bytes) => {
-                self.trace.bytes(at, Some(user), "binary up", bytes);
+                let opcode = bytes.first().copied().unwrap_or_default();
+                self.trace.binary(at, Some(user), "binary up", opcode, bytes);
                 self.core.handle_input(now, CoreInput::Binary { connection, bytes });
             }
             Up::Gone(code) => {
@@ -296,7 +297,8 @@ impl World {
                 self.feed(user, CallInput::Ws(WsInput::Text(&text)));
             }
             Down::Binary(bytes) => {
-                self.trace.bytes(at, Some(user), "binary down", &bytes);
+                let opcode = bytes.get(2).copied().unwrap_or_default();
+                self.trace.binary(at, Some(user), "binary down", opcode, &bytes);
                 self.feed(user, CallInput::Ws(WsInput::Binary(&bytes)));
             }
             Down::Gone(code) => {
@@ -326,7 +328,7 @@ impl World {
         let Some(&user) = self.sockets.get(&to) else { return };
         let client = self.clients.get_mut(&user).expect("it opened the socket");
         if client.media.as_ref().is_some_and(|media| media.address == to) {
-            self.trace.bytes(self.clock.elapsed(), Some(user), "datagram down", &bytes);
+            self.trace.datagram(self.clock.elapsed(), Some(user), "datagram down", &bytes);
             client.receive(&self.clock, &mut bytes);
         } else if client.discovery == Some(to) {
             self.trace.bytes(self.clock.elapsed(), Some(user), "discovery down", &bytes);

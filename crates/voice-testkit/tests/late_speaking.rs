@@ -1,9 +1,12 @@
 //! Packets that arrive before anybody said whose they are: held, and given out once it is known.
+//!
+//! Without end-to-end encryption, whose keys travel with the same messages.
 
 use std::time::Duration;
 
 use voice_testkit::{
     World,
+    server::DaveMode,
     voice::{Event, model::UserId},
 };
 
@@ -12,7 +15,7 @@ const BOB: UserId = UserId::new(2);
 
 /// Bob listens, and hears from the gateway later than from the media server.
 fn world(seed: u64, stall: Duration) -> World {
-    let mut world = World::builder().seed(seed).latency(Duration::from_millis(40)).build();
+    let mut world = World::builder().seed(seed).latency(Duration::from_millis(40)).dave(DaveMode::Off).build();
     world.join(BOB);
     world.run_for(Duration::from_secs(1));
     world.stall(BOB, stall);
