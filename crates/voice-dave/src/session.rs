@@ -497,8 +497,11 @@ impl DaveSession {
 /// How many answered transitions are remembered, so that none is answered twice.
 const MAX_ANSWERED: usize = 32;
 
+/// The members in the order of their ids: that in the tree depends on the keys.
 fn user_ids(membership: &Membership) -> Vec<UserId> {
-    membership.members().iter().map(|member| member.user).collect()
+    let mut users: Vec<UserId> = membership.members().iter().map(|member| member.user).collect();
+    users.sort_unstable();
+    users
 }
 
 fn epoch_changed(membership: &Membership) -> Option<DaveEvent> {

@@ -2,11 +2,7 @@
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
-use discord_voice::{
-    Event,
-    dave::DaveEvent,
-    model::UserId,
-};
+use discord_voice::{Event, dave::DaveEvent, model::UserId};
 
 /// Hashes everything and remembers the last of it.
 #[derive(Debug)]

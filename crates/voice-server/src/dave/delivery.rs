@@ -234,6 +234,8 @@ impl Delivery {
         let id = self.transitions.open(now + self.config.transition_timeout, told);
         self.announce(id, winner.commit, stayed);
         if let Some(welcome) = &winner.welcome {
+            // Not in the order of the hashes in the commit, which no seed reaches.
+            added.sort_unstable_by_key(|(user, _)| *user);
             for (user, reference) in added {
                 let cut = welcome.cut_for(&reference).unwrap_or_default();
                 self.welcome(id, user, cut, winner.commit);
