@@ -1,7 +1,6 @@
 //! What is proposed, to whom and when.
 
-use std::collections::BTreeSet;
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use voice_dave::wire::ProposalBody;
 use voice_model::UserId;
@@ -110,7 +109,9 @@ impl Delivery {
     /// Those who shall commit: the members, or while there is no group all who could found it.
     fn recipients(&self) -> Vec<UserId> {
         if self.epoch > 0 {
-            return self.roster.live().collect();
+            // In an order that does not depend on keys.
+            let live: BTreeSet<_> = self.roster.live().collect();
+            return live.into_iter().collect();
         }
         let able = self.members.iter().filter(|(_, member)| member.package.is_some()).map(|(user, _)| *user);
         let able: Vec<_> = able.collect();
