@@ -44,12 +44,16 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(user: UserId, key: &SigningKey) -> Self {
+        Self::with_lifetime(user, key, Duration::from_secs(u64::MAX))
+    }
+
+    pub(super) fn with_lifetime(user: UserId, key: &SigningKey, lifetime: Duration) -> Self {
         let (material, provider) = (JoinMaterial::default(), Provider::default());
         let client = Client::builder()
             .identity_provider(BasicIdentityProvider::new())
             .crypto_provider(provider.clone())
             .key_package_repo(material.clone())
-            .key_package_lifetime(Duration::from_secs(u64::MAX))
+            .key_package_lifetime(lifetime)
             .signing_identity(
                 identity(user.get().to_be_bytes().to_vec(), &key.public_key()),
                 SignatureSecretKey::from(key.to_bytes().to_vec()),
@@ -80,19 +84,26 @@ impl Engine {
 
     /// Makes the local group of epoch 0 with this user as its only member.
     pub(super) fn create(&self, group_id: [u8; 8], sender: &ExternalSender<'_>) -> Option<MlsGroup> {
+        self.create_at(group_id, sender, time())
+    }
+
+    /// The own leaf is valid from this time on.
+    pub(super) fn create_at(&self, group_id: [u8; 8], sender: &ExternalSender<'_>, now: MlsTime) -> Option<MlsGroup> {
         let mut extensions = ExtensionList::new();
         let sender = identity(sender.identity.to_vec(), sender.signature_key);
         extensions.set_from(ExternalSendersExt::new(vec![sender])).ok()?;
         self.client
-            .create_group_with_id(group_id.to_vec(), extensions, ExtensionList::default(), Some(time()))
+            .create_group_with_id(group_id.to_vec(), extensions, ExtensionList::default(), Some(now))
             .ok()
             .map(|group| self.group(group))
     }
 
     /// Joins by a bare welcome. The keys of the key package are gone afterwards, whatever happens.
+    ///
+    /// No time is given, and so none is checked: a founder's leaf was never in a key package, and may be limited.
     pub(super) fn join(&self, welcome: &[u8]) -> Option<MlsGroup> {
         let message = MlsMessage::from_bytes(&[&WELCOME_HEADER, welcome].concat()).ok();
-        let joined = message.and_then(|message| self.client.join_group(None, &message, Some(time())).ok());
+        let joined = message.and_then(|message| self.client.join_group(None, &message, None).ok());
         self.spend_key_package();
         joined.map(|(group, _)| self.group(group))
     }

@@ -1,12 +1,17 @@
 //! A join with given private keys, and the commits after it, as libdave members made them.
 
+use std::time::Duration;
+
+use mls_rs::time::MlsTime;
 use serde_json::Value;
 use voice_model::{ChannelId, UserId};
 
-use super::{CommitOutcome, Known, Membership};
+use super::{CommitOutcome, Engine, Epoch, Known, Membership};
 use crate::{
     Refusal,
-    wire::{KeyPackage, SigningKey, Welcome},
+    wire::{
+        CommitWelcome, ExternalProposal, ExternalSender, KeyPackage, ProposalBody, SigningKey, Welcome, write_append,
+    },
 };
 
 #[test]
@@ -88,8 +93,7 @@ fn a_welcome_is_refused_for_each_reason() {
 
     let (_, mut member) = vector();
     let other = SigningKey::generate();
-    let sender =
-        crate::wire::ExternalSender { signature_key: &other.public_key(), credential_type: 1, identity: &[0, 1, 1, 0] };
+    let sender = ExternalSender { signature_key: &other.public_key(), credential_type: 1, identity: &[0, 1, 1, 0] };
     let mut bytes = Vec::new();
     sender.write(&mut bytes);
     member.set_sender(&bytes).unwrap();
@@ -106,6 +110,33 @@ fn a_welcome_is_refused_for_each_reason() {
     let (_, mut member) = vector();
     member.welcome(&welcome, &Everybody).unwrap();
     assert_eq!(member.welcome(&welcome, &Everybody), Err(Refusal::AlreadyMember));
+}
+
+#[test]
+fn a_founder_whose_own_leaf_is_not_valid_at_every_time_is_joined() {
+    // Only key packages must be: what a member says of the leaf in its local group is its own affair. davey founds
+    // groups with a leaf that is valid from an hour ago on.
+    let gateway = SigningKey::generate();
+    let public = gateway.public_key();
+    let sender = ExternalSender { signature_key: &public, credential_type: 1, identity: &[0, 1, 1, 0] };
+    let mut sender_bytes = Vec::new();
+    sender.write(&mut sender_bytes);
+    let [founder_key, joiner_key] = [SigningKey::generate(), SigningKey::generate()];
+    let member = |user, key| Membership::new(UserId::new(user), ChannelId::new(9), key, Some(&sender_bytes));
+
+    let (mut founder, mut joiner) = (member(1, &founder_key), member(2, &joiner_key));
+    founder.engine = Engine::with_lifetime(founder.user, &founder_key, Duration::from_secs(u64::MAX / 2));
+    let group = founder.engine.create_at(founder.group_id, &sender, MlsTime::from(7200)).unwrap();
+    founder.epoch = Some(Epoch::new(group));
+    let package = joiner.key_package().unwrap();
+    let body = ProposalBody::Add(&package);
+    let add = ExternalProposal { group_id: &founder.group_id, epoch: 0, sender_index: 0, body }.sign(&gateway);
+    let payload = founder.append(&write_append([&add[..]]), &Everybody).commit.unwrap();
+    let commit_len = CommitWelcome::parse(&payload).unwrap().commit.raw().len();
+    let (commit, welcome) = payload.split_at(commit_len);
+    assert_eq!(founder.commit(commit), CommitOutcome::Applied);
+    assert_eq!(joiner.welcome(welcome, &Everybody), Ok(()));
+    assert_eq!(joiner.epoch_authenticator(), founder.epoch_authenticator());
 }
 
 #[test]
