@@ -5,6 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::dave::Call;
+use voice_dave::Refusal;
 use voice_model::{ChannelId, Opcode, UserId};
 use voice_server::{
     Command, DaveConfig, DaveFault, DaveMode, DaveRefusal, Event, Fault, FaultKind, ProposalFault, Tamper,
@@ -169,6 +170,23 @@ fn wrong_proposals_stop_nobody_for_longer_than_the_commit_timeout() {
         call.run(Duration::from_secs(6));
         call.assert_together([1, 2, 3]);
     }
+}
+
+#[test]
+fn own_adds_do_not_keep_the_first_two_from_founding_a_group() {
+    let mut call = Call::new();
+    call.enter(1);
+    call.enter(2);
+    call.carry();
+    for user in [1, 2] {
+        call.fault(user, DaveFault::Propose(ProposalFault::OwnAdd));
+    }
+    call.settle();
+    call.assert_together([1, 2]);
+    for user in [1, 2] {
+        assert_eq!(call.member(user).session.stats().refused(Refusal::OwnAdd), 1);
+    }
+    assert_eq!(call.stats().dave.commit_timeouts, 0);
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn a_commit_from_outside_of_the_group_does_not_count() {
 }
 
 #[test]
-fn a_client_that_offers_no_encryption_is_4017_where_it_is_required_and_others_go_on() {
+fn d4_a_client_that_offers_no_encryption_is_4017_where_it_is_required_and_others_go_on() {
     let mut call = Call::with(DaveConfig::new(DaveMode::Required));
     call.join([1, 2]);
     let ticket = call.world.ticket(UserId::new(3));

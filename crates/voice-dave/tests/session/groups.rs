@@ -60,7 +60,7 @@ fn those_who_left_do_not_understand_what_comes_after() {
 }
 
 #[test]
-fn everybody_is_told_the_same_privacy_code_and_members() {
+fn d6_everybody_is_told_the_same_privacy_code_and_members() {
     let mut call = Call::with_members([1, 2]);
     call.connect(3);
     // What `run` would do, but looking at the events.
@@ -86,7 +86,7 @@ fn everybody_is_told_the_same_privacy_code_and_members() {
 }
 
 #[test]
-fn two_members_see_the_same_verification_code() {
+fn d6_two_members_see_the_same_verification_code() {
     let mut call = Call::with_members([1, 2, 3]);
     let codes =
         [(1, 2), (2, 1), (1, 3)].map(|(own, peer)| call.client(own).session.verification(UserId::new(peer)).unwrap());

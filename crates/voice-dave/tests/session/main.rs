@@ -3,6 +3,7 @@
 
 mod call;
 mod commits;
+mod defects;
 mod groups;
 mod proposals;
 mod resume;

@@ -88,7 +88,7 @@ fn revoking_the_unknown_stops_and_sends_nothing() {
 }
 
 #[test]
-fn an_add_of_a_user_who_is_not_in_the_call_is_refused() {
+fn d1_an_add_of_a_user_who_is_not_in_the_call_is_refused() {
     let mut call = Call::with_members([1, 2]);
     let mut stranger = Client::new(66);
     stranger.describe(1);
@@ -108,7 +108,7 @@ fn an_own_add_is_refused_and_does_not_stand_in_the_way_of_others() {
 }
 
 #[test]
-fn an_add_of_a_user_who_left_is_refused() {
+fn d1_an_add_of_a_user_who_left_is_refused() {
     let (mut call, add) = call_with_newcomer();
     call.client(1).disconnect(3);
     refuses(&mut call, &add, Refusal::UnknownUser);

@@ -181,7 +181,7 @@ fn a_call_without_encryption_is_in_the_clear() {
 }
 
 #[test]
-fn a_call_is_upgraded_while_people_speak() {
+fn d2_a_call_is_upgraded_while_people_speak() {
     let gateway = Gateway::new();
     let [mut one, mut two] = [1, 2].map(|user| {
         let mut client = Client::new(user);

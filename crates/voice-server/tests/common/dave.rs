@@ -29,6 +29,11 @@ pub struct Member {
     /// What it says is lost.
     pub mute: bool,
     pub events: Vec<DaveEvent>,
+    /// The payload of the last binary message it sent, of opcodes 26 and 28.
+    pub package: Vec<u8>,
+    pub commit: Vec<u8>,
+    /// The last external sender it was told of.
+    pub sender: Vec<u8>,
     sealer: FrameSealer,
     /// What the last mode of the sealer lets leave.
     sends: Sends,
@@ -274,6 +279,9 @@ impl Member {
             told: Vec::new(),
             mute: false,
             events: Vec::new(),
+            package: Vec::new(),
+            commit: Vec::new(),
+            sender: Vec::new(),
             sealer: FrameSealer::new(),
             sends: Sends::Nothing,
             openers: BTreeMap::new(),
@@ -307,6 +315,9 @@ impl Member {
                 let Ok(decoded) = ServerBinary::decode(8, bytes) else { return };
                 self.told.push(u8::try_from(decoded.message.opcode().code()).unwrap());
                 self.last_sequence = decoded.sequence.map_or(self.last_sequence, i64::from);
+                if let ServerBinary::ExternalSender(sender) = decoded.message {
+                    self.sender = sender.to_vec();
+                }
                 self.session.handle_message(DaveMessage::Binary(decoded.message));
             }
         }
@@ -317,7 +328,14 @@ impl Member {
         let mut messages = Vec::new();
         while let Some(output) = self.session.poll_output() {
             match output {
-                DaveOutput::Message(message) => messages.push(message),
+                DaveOutput::Message(message) => {
+                    match &message {
+                        OutgoingMessage::Binary(bytes) if bytes[0] == 26 => self.package = bytes[1..].to_vec(),
+                        OutgoingMessage::Binary(bytes) => self.commit = bytes[1..].to_vec(),
+                        OutgoingMessage::Text(_) => {}
+                    }
+                    messages.push(message);
+                }
                 DaveOutput::Send(mode) => {
                     self.sends = match mode {
                         SendMode::Hold => Sends::Nothing,

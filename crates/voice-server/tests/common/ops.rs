@@ -509,7 +509,7 @@ fn said(message: &OutgoingMessage) -> String {
 
 /// Whether encryption depends on a message of the server.
 fn is_dave(opcode: Opcode) -> bool {
-    opcode.code() >= 21 || matches!(opcode, Opcode::SessionDescription | Opcode::ClientsConnect)
+    opcode.code() >= 21 || matches!(opcode, Opcode::SessionDescription | Opcode::Resumed | Opcode::ClientsConnect)
 }
 
 /// Whether it makes proposals, which the server does once more if nobody commits them. Those that a member does not

@@ -353,7 +353,7 @@ fn encrypted_frames_are_heard_as_they_were_said() {
 
 /// R4: nothing of the padding, the extension or the trailer reaches the decoder.
 #[test]
-fn padding_and_extension_and_encryption_at_once_leave_exactly_the_frame() {
+fn r4_d3_padding_and_extension_and_encryption_at_once_leave_exactly_the_frame() {
     let mut call = Encrypted::new();
     call.receive_with(1);
     let mut frames = FrameSealer::new();
@@ -382,7 +382,7 @@ fn padding_and_extension_and_encryption_at_once_leave_exactly_the_frame() {
 
 /// R9: packets of an epoch that is not known yet.
 #[test]
-fn frames_whose_key_is_not_there_yet_wait_for_it_and_come_in_order() {
+fn r9_frames_whose_key_is_not_there_yet_wait_for_it_and_come_in_order() {
     let mut call = Encrypted::new();
     call.send_with(1);
     for frame in [b"1", b"2", b"3"] {
@@ -400,7 +400,7 @@ fn frames_whose_key_is_not_there_yet_wait_for_it_and_come_in_order() {
 
 /// R9, where the first frames of the next key have nonces that the last one has seen already.
 #[test]
-fn frames_of_the_next_key_wait_for_it_while_an_older_one_is_there() {
+fn r9_frames_of_the_next_key_wait_for_it_while_an_older_one_is_there() {
     let mut call = Encrypted::new();
     call.send_with(1);
     call.receive_with(1);
@@ -455,7 +455,7 @@ fn streams_that_wait_for_keys_are_bounded() {
 
 /// R10: one bad packet costs one frame.
 #[test]
-fn a_frame_that_does_not_open_costs_itself_alone() {
+fn r10_a_frame_that_does_not_open_costs_itself_alone() {
     let mut call = Encrypted::new();
     call.send_with(1);
     call.receive_with(1);
@@ -495,7 +495,7 @@ fn a_bad_frame_among_those_that_wait_costs_itself_alone() {
 
 /// R11: plaintext only inside the protocol's windows.
 #[test]
-fn plaintext_is_accepted_for_ten_seconds_after_a_key_came_and_counted() {
+fn r11_plaintext_is_accepted_for_ten_seconds_after_a_key_came_and_counted() {
     let mut call = Encrypted::new();
     call.0.receiver.set_default_mode(call.0.now, ReceiveMode::Passthrough);
     call.receive_with(1);
@@ -522,7 +522,7 @@ fn plaintext_of_strangers_ends_too_when_the_call_becomes_encrypted() {
 
 /// S5: nothing leaves before there is a key, and nothing in the clear after it.
 #[test]
-fn nothing_leaves_without_a_key_in_an_encrypted_call() {
+fn s5_nothing_leaves_without_a_key_in_an_encrypted_call() {
     let mut call = Encrypted::new();
     call.0.sender.set_mode(SendMode::Hold);
     assert_eq!(call.0.sender.seal(b"opus", &mut call.0.buffer), Err(SealError::Held));
@@ -536,7 +536,7 @@ fn nothing_leaves_without_a_key_in_an_encrypted_call() {
 
 /// S6: a frame is encrypted when it is sent, with the key of that moment.
 #[test]
-fn a_new_key_holds_for_the_very_next_frame() {
+fn s6_a_new_key_holds_for_the_very_next_frame() {
     let mut call = Encrypted::new();
     call.receive_with(1);
     call.receive_with(2);
