@@ -1,6 +1,8 @@
 //! What a key package has to be before anybody is told of it.
 
-use voice_dave::wire::{BASIC_CREDENTIAL, CIPHER_SUITE, KeyPackage, LeafSource, Lifetime, MLS_10, verify};
+use voice_dave::wire::{
+    BASIC_CREDENTIAL, CIPHER_SUITE, KeyPackage, LeafSource, Lifetime, MLS_10, is_public_key, verify,
+};
 use voice_model::UserId;
 
 use crate::dave::stats::DaveRefusal;
@@ -34,6 +36,11 @@ impl KeptPackage {
         }
         if leaf.source != LeafSource::KeyPackage(Lifetime::UNLIMITED) {
             return Err(DaveRefusal::KeyPackageLifetime);
+        }
+        // Nobody could commit the addition, nor any other that is proposed with it.
+        let keys = [package.init_key, leaf.encryption_key];
+        if !keys.into_iter().all(is_public_key) || package.init_key == leaf.encryption_key {
+            return Err(DaveRefusal::KeyPackageKeys);
         }
         // A leaf of a key package has no place in a tree yet.
         let signed = [

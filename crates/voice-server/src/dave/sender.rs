@@ -35,14 +35,21 @@ impl Signer {
         self.propose_as(0, group_id, epoch, body)
     }
 
-    /// A good key package of a user with this key.
+    /// A good key package of a user with this key. Nobody can join by it: the other two keys are nobody's.
     pub(crate) fn key_package(&self, user: UserId) -> Vec<u8> {
-        let key = vector(&self.0.public_key());
+        let [init, encryption] =
+            [[1; 32], [2; 32]].map(|bytes| SigningKey::from_bytes(&bytes).expect("a small number"));
+        self.key_package_of(user, &init.public_key(), &encryption.public_key())
+    }
+
+    /// A key package of a user with this key, to be added by the first of two others and be a member with the second.
+    pub(crate) fn key_package_of(&self, user: UserId, init: &[u8], encryption: &[u8]) -> Vec<u8> {
+        let [key, init, encryption] = [&self.0.public_key(), init, encryption].map(vector);
         let identity = vector(&user.get().to_be_bytes());
-        let mut leaf = [&key, &key, &BASIC_CREDENTIAL.to_be_bytes()[..], &identity, &LEAF_END].concat();
+        let mut leaf = [&encryption, &key, &BASIC_CREDENTIAL.to_be_bytes()[..], &identity, &LEAF_END].concat();
         let signature = self.0.sign(&sign_content("LeafNodeTBS", &[&leaf]));
         leaf.extend_from_slice(&vector(&signature));
-        let mut package = [&MLS_10.to_be_bytes()[..], &CIPHER_SUITE.to_be_bytes(), &key, &leaf, &[0]].concat();
+        let mut package = [&MLS_10.to_be_bytes()[..], &CIPHER_SUITE.to_be_bytes(), &init, &leaf, &[0]].concat();
         let signature = self.0.sign(&sign_content("KeyPackageTBS", &[&package]));
         package.extend_from_slice(&vector(&signature));
         package

@@ -1,6 +1,7 @@
 //! A call of other people's members, as their delivery service saw it.
 
 use serde_json::Value;
+use voice_dave::SigningKey;
 use voice_dave::wire::{ExternalSender, PublicMessage, verify};
 use voice_model::UserId;
 
@@ -326,9 +327,19 @@ fn a_key_package_says_who_it_is_from_for_how_long_and_with_which_suite() {
     assert_eq!(changed(lifetime + 7, 1), Err(DaveRefusal::KeyPackageLifetime));
     assert_eq!(changed(lifetime + 15, 0), Err(DaveRefusal::KeyPackageLifetime));
     // What is signed, and the outer signature.
-    assert_eq!(changed(10, good[10] ^ 1), Err(DaveRefusal::KeyPackageSignature));
-    assert_eq!(changed(4 + 67 + 9, good[4 + 67 + 9] ^ 1), Err(DaveRefusal::KeyPackageSignature));
+    let signature = lifetime + 16 + 1 + 10;
+    assert_eq!(changed(signature, good[signature] ^ 1), Err(DaveRefusal::KeyPackageSignature));
     assert_eq!(changed(good.len() - 1, good[good.len() - 1] ^ 1), Err(DaveRefusal::KeyPackageSignature));
+    // Keys that members would not accept, well signed.
+    let signer = Signer::new(&mut Random::new([1; 32]));
+    let [key, other] = [[1; 32], [2; 32]].map(|bytes| SigningKey::from_bytes(&bytes).unwrap().public_key());
+    let mut off_curve = key;
+    off_curve[40] ^= 1;
+    for (init, encryption) in [(&key[..], &key[..]), (&off_curve, &other), (&key, &off_curve), (&key[1..], &other)] {
+        let package = signer.key_package_of(owner, init, encryption);
+        assert_eq!(check(&package), Err(DaveRefusal::KeyPackageKeys));
+    }
+    assert_eq!(check(&signer.key_package_of(owner, &key, &other)), Ok(()));
     // As the specification has it, wrapped in an MLS message, and cut off anywhere.
     let wrapped = [&[0, 1, 0, 5], good.as_slice()].concat();
     assert_eq!(check(&wrapped), Err(DaveRefusal::KeyPackageMalformed));
