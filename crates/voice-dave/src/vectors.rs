@@ -1,4 +1,6 @@
-//! The known answers of the tests.
+//! The known answers of the tests, those in `tests` included.
+
+#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 use std::fmt;
 
@@ -50,6 +52,17 @@ impl Case {
     pub(crate) fn hex_map(&self, key: &str) -> Vec<(String, Vec<u8>)> {
         let map = self.0[key].as_object().expect("a map");
         map.iter().map(|(key, value)| (key.clone(), hex(value.as_str().expect("hexadecimal")))).collect()
+    }
+
+    /// A list of bytes.
+    pub(crate) fn byte_strings(&self, key: &str) -> Vec<Vec<u8>> {
+        let list = self.0[key].as_array().expect("a list");
+        list.iter().map(|value| hex(value.as_str().expect("hexadecimal"))).collect()
+    }
+
+    /// A number that is text, as users and channels are.
+    pub(crate) fn id(&self, key: &str) -> u64 {
+        self.text(key).parse().expect("a number")
     }
 
     /// Pairs of numbers.

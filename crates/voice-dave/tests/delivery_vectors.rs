@@ -1,18 +1,22 @@
 //! What a call of libdave members sends, as its voice gateway sees it.
 
-use serde_json::Value;
+#[path = "../src/vectors.rs"]
+mod vectors;
+
 use voice_dave::wire::{
     AppendList, CommitWelcome, Content, ExternalSender, KeyPackage, LeafSource, Lifetime, Proposal, ProposalRef,
     PublicMessage, RevokeList, Sender, Welcome, write_append, write_revoke,
 };
 use voice_model::UserId;
 
+use vectors::{Case, load};
+
 #[test]
 fn every_message_is_read_and_written_again() {
     let mut seen = 0;
     for step in steps() {
-        let kind = text(&step, "step");
-        let Some(payload) = step.get("payload").map(|_| hex(text(&step, "payload"))) else { continue };
+        let kind = step.text("step");
+        let Some(payload) = payload(&step) else { continue };
         let mut out = Vec::new();
         match kind.split(" (").next().unwrap() {
             "external sender package" => ExternalSender::parse(&payload).unwrap().write(&mut out),
@@ -42,8 +46,8 @@ fn every_message_is_read_and_written_again() {
 #[test]
 fn every_truncation_is_refused() {
     for step in steps() {
-        let kind = text(&step, "step");
-        let Some(payload) = step.get("payload").map(|_| hex(text(&step, "payload"))) else { continue };
+        let kind = step.text("step");
+        let Some(payload) = payload(&step) else { continue };
         for len in 0..payload.len() {
             let cut = &payload[..len];
             let refused = match kind.split(" (").next().unwrap() {
@@ -52,7 +56,7 @@ fn every_truncation_is_refused() {
                 "external proposal" => PublicMessage::parse(cut).is_err(),
                 "proposals" => cut.is_empty() || AppendList::parse(&cut[1..]).is_err(),
                 // Without its welcome the commit stands alone.
-                "commit and welcome" => CommitWelcome::parse(cut).is_err() || len == text(&step, "commit").len() / 2,
+                "commit and welcome" => CommitWelcome::parse(cut).is_err() || len == step.text("commit").len() / 2,
                 _ => Welcome::parse(cut).is_err(),
             };
             assert!(refused, "{kind}, {len} bytes");
@@ -63,19 +67,19 @@ fn every_truncation_is_refused() {
 #[test]
 fn key_packages_have_the_stated_fields_and_are_those_of_dave() {
     for step in steps() {
-        if !text(&step, "step").starts_with("key package") {
+        if !step.text("step").starts_with("key package") {
             continue;
         }
-        let payload = hex(text(&step, "payload"));
+        let payload = step.bytes("payload");
         let package = KeyPackage::parse(&payload).unwrap();
         assert!(package.is_dave());
-        assert_eq!(package.leaf.credential.user_id(), Some(user(text(&step, "user"))));
+        assert_eq!(package.leaf.credential.user_id(), Some(UserId::new(step.id("user"))));
         assert_eq!(package.leaf.source, LeafSource::KeyPackage(Lifetime::UNLIMITED));
         // The last one is sent for a new session and has no more stated than its bytes.
-        if step.get("ref").is_some() {
-            assert_eq!(package.leaf.credential.identity, hex(text(&step, "identity")));
-            assert_eq!(package.leaf.signature_key, hex(text(&step, "signature_key")));
-            assert_eq!(package.reference()[..], hex(text(&step, "ref")));
+        if step.optional("ref").is_some() {
+            assert_eq!(package.leaf.credential.identity, step.bytes("identity"));
+            assert_eq!(package.leaf.signature_key, step.bytes("signature_key"));
+            assert_eq!(package.reference()[..], step.bytes("ref"));
         }
     }
 }
@@ -84,11 +88,11 @@ fn key_packages_have_the_stated_fields_and_are_those_of_dave() {
 fn proposals_have_the_stated_references() {
     let mut seen = 0;
     for step in steps() {
-        if text(&step, "step").starts_with("external proposal") {
-            let payload = hex(text(&step, "payload"));
+        if step.text("step").starts_with("external proposal") {
+            let payload = step.bytes("payload");
             let message = PublicMessage::parse_all(&payload).unwrap();
-            assert_eq!(message.reference().0[..], hex(text(&step, "ref")));
-            assert_eq!(message.epoch, step["epoch"].as_u64().unwrap());
+            assert_eq!(message.reference().0[..], step.bytes("ref"));
+            assert_eq!(message.epoch, step.number("epoch"));
             assert_eq!(message.sender, Sender::External(0));
             assert_eq!(message.membership_tag, None);
             assert!(matches!(message.content, Content::Proposal(Proposal::Add(_) | Proposal::Remove(_))));
@@ -101,20 +105,19 @@ fn proposals_have_the_stated_references() {
 #[test]
 fn commits_have_the_stated_fields_and_end_where_their_welcome_starts() {
     for step in steps() {
-        if !text(&step, "step").starts_with("commit and welcome") {
+        if !step.text("step").starts_with("commit and welcome") {
             continue;
         }
-        let payload = hex(text(&step, "payload"));
+        let payload = step.bytes("payload");
         let CommitWelcome { commit: message, welcome } = CommitWelcome::parse(&payload).unwrap();
         let Content::Commit(commit) = message.content else { panic!("not a commit") };
-        assert_eq!(message.raw(), hex(text(&step, "commit")));
-        assert_eq!(message.epoch, step["epoch"].as_u64().unwrap());
-        assert_eq!(message.sender, Sender::Member(step["sender_leaf"].as_u64().unwrap() as u32));
-        assert_eq!(commit.path.is_some(), step["has_path"].as_bool().unwrap());
+        assert_eq!(message.raw(), step.bytes("commit"));
+        assert_eq!(message.epoch, step.number("epoch"));
+        assert_eq!(message.sender, Sender::Member(step.number("sender_leaf") as u32));
+        assert_eq!(commit.path.is_some(), step.flag("has_path"));
         let refs: Vec<_> = commit.references().unwrap().iter().map(|reference| reference.0.to_vec()).collect();
-        let stated: Vec<_> = step["refs"].as_array().unwrap().iter().map(|r| hex(r.as_str().unwrap())).collect();
-        assert_eq!(refs, stated);
-        assert_eq!(welcome.is_none(), text(&step, "welcome") == "-");
+        assert_eq!(refs, step.byte_strings("refs"));
+        assert_eq!(welcome.is_none(), step.text("welcome") == "-");
     }
 }
 
@@ -123,15 +126,15 @@ fn a_welcome_is_cut_for_each_who_is_added() {
     let mut whole = Vec::new();
     let mut packages = std::collections::HashMap::new();
     for step in steps() {
-        let kind = text(&step, "step");
+        let kind = step.text("step");
         if kind.starts_with("key package") {
-            packages.insert(text(&step, "user").to_owned(), hex(text(&step, "payload")));
+            packages.insert(step.text("user"), step.bytes("payload"));
         } else if kind.starts_with("commit and welcome") {
-            whole = hex(text(&step, "welcome"));
+            whole = step.bytes("welcome");
         } else if kind.starts_with("welcome for one member") {
-            let reference = KeyPackage::parse(&packages[text(&step, "user")]).unwrap().reference();
+            let reference = KeyPackage::parse(&packages[&step.text("user")]).unwrap().reference();
             let cut = Welcome::parse(&whole).unwrap().cut_for(&reference).unwrap();
-            assert_eq!(cut, hex(text(&step, "payload")));
+            assert_eq!(cut, step.bytes("payload"));
             assert_eq!(Welcome::parse(&whole).unwrap().cut_for(&[0; 32]), None);
         }
     }
@@ -145,24 +148,24 @@ fn what_is_signed_verifies() {
     let mut sender = Vec::new();
     let mut checked = 0;
     for step in steps() {
-        let kind = text(&step, "step");
+        let kind = step.text("step");
         if kind.starts_with("external sender") {
-            sender = hex(text(&step, "payload"));
+            sender = step.bytes("payload");
         } else if kind.starts_with("external proposal") {
-            let payload = hex(text(&step, "payload"));
+            let payload = step.bytes("payload");
             let key = ExternalSender::parse(&sender).unwrap().signature_key;
             let message = PublicMessage::parse_all(&payload).unwrap();
             verify(key, &message.signed_bytes(), message.signature).unwrap();
             checked += 1;
         } else if kind.starts_with("key package") {
-            let payload = hex(text(&step, "payload"));
+            let payload = step.bytes("payload");
             let package = KeyPackage::parse(&payload).unwrap();
             let key = package.leaf.signature_key;
             verify(key, &package.signed_bytes(), package.signature).unwrap();
             verify(key, &package.leaf.signed_bytes(&[], 0), package.leaf.signature).unwrap();
             checked += 1;
         } else if kind.starts_with("commit and welcome") {
-            let payload = hex(text(&step, "payload"));
+            let payload = step.bytes("payload");
             let message = CommitWelcome::parse(&payload).unwrap().commit;
             let (Content::Commit(commit), Sender::Member(leaf)) = (message.content, message.sender) else {
                 panic!("not a commit of a member")
@@ -177,31 +180,18 @@ fn what_is_signed_verifies() {
     assert_eq!(checked, 13);
 }
 
-fn steps() -> Vec<Value> {
-    let file: Value = serde_json::from_str(include_str!("vectors/delivery.json")).unwrap();
-    file["steps"].as_array().unwrap().clone()
+fn steps() -> Vec<Case> {
+    load("delivery").list("steps")
 }
 
-fn text<'a>(step: &'a Value, field: &str) -> &'a str {
-    step[field].as_str().unwrap_or_else(|| panic!("{field} in {step}"))
-}
-
-fn user(text: &str) -> UserId {
-    text.parse().unwrap()
-}
-
-fn hex(text: &str) -> Vec<u8> {
-    if text == "-" {
-        return Vec::new();
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+fn payload(step: &Case) -> Option<Vec<u8>> {
+    step.optional("payload").map(|_| step.bytes("payload"))
 }
 
 proptest::proptest! {
     #[test]
     fn what_is_read_of_any_bytes_is_written_the_same(step in 0usize..28, at: usize, byte: u8, cut: usize) {
-        let Some(payload) = steps().get(step).and_then(|step| step.get("payload").cloned()) else { return Ok(()) };
-        let mut bytes = hex(payload.as_str().unwrap());
+        let Some(mut bytes) = steps().get(step).and_then(payload) else { return Ok(()) };
         let len = bytes.len();
         bytes[at % len] = byte;
         bytes.truncate(len - cut % 4);

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use mls_rs::time::MlsTime;
-use serde_json::Value;
 use voice_model::{ChannelId, UserId};
 
 use super::{CommitOutcome, Engine, Epoch, Known, Membership};
 use crate::{
     Refusal,
+    vectors::{Case, load},
     wire::{
         CommitWelcome, ExternalProposal, ExternalSender, KeyPackage, ProposalBody, SigningKey, Welcome, write_append,
     },
@@ -18,7 +18,7 @@ use crate::{
 fn a_member_with_given_keys_follows_libdave_members() {
     let (file, mut member) = vector();
     check(&file, &mut member, "welcome", |member, bytes| member.welcome(bytes, &Everybody).unwrap());
-    check_state(&file["after_welcome"], &member);
+    check_state(&file, "after_welcome", &member);
 
     for (proposals, commit, state) in
         [("proposals_1", "commit_1", "after_commit_1"), ("proposals_2", "commit_2", "after_commit_2")]
@@ -32,18 +32,18 @@ fn a_member_with_given_keys_follows_libdave_members() {
         check(&file, &mut member, commit, |member, bytes| {
             assert_eq!(member.commit(bytes), CommitOutcome::Applied);
         });
-        check_state(&file[state], &member);
+        check_state(&file, state, &member);
     }
 }
 
 #[test]
 fn a_commit_is_not_applied_before_its_proposals() {
     let (file, mut member) = vector();
-    member.welcome(&hex(&file["welcome"]), &Everybody).unwrap();
-    let commit = hex(&file["commit_1"]);
+    member.welcome(&file.bytes("welcome"), &Everybody).unwrap();
+    let commit = file.bytes("commit_1");
     assert_eq!(member.commit(&commit), CommitOutcome::Refused(Refusal::NothingQueued));
     // Proposals of a later epoch are not queued either.
-    let batch = member.append(&hex(&file["proposals_2"])[1..], &Everybody);
+    let batch = member.append(&file.bytes("proposals_2")[1..], &Everybody);
     assert_eq!(batch.refusal, Some(Refusal::WrongEpoch));
     assert_eq!(member.commit(&commit), CommitOutcome::Refused(Refusal::NothingQueued));
     assert_eq!(member.epoch(), Some(1));
@@ -52,11 +52,11 @@ fn a_commit_is_not_applied_before_its_proposals() {
 #[test]
 fn a_commit_with_any_bit_changed_is_refused() {
     let (file, _) = vector();
-    let commit = hex(&file["commit_1"]);
+    let commit = file.bytes("commit_1");
     for index in (0..commit.len()).step_by(7) {
         let (_, mut member) = vector();
-        member.welcome(&hex(&file["welcome"]), &Everybody).unwrap();
-        assert_eq!(member.append(&hex(&file["proposals_1"])[1..], &Everybody).refusal, None);
+        member.welcome(&file.bytes("welcome"), &Everybody).unwrap();
+        assert_eq!(member.append(&file.bytes("proposals_1")[1..], &Everybody).refusal, None);
         let mut changed = commit.clone();
         changed[index] ^= 1;
         assert!(matches!(member.commit(&changed), CommitOutcome::Refused(_)), "byte {index}");
@@ -76,7 +76,7 @@ fn a_welcome_is_refused_for_each_reason() {
     }
 
     let (file, mut member) = vector();
-    let welcome = hex(&file["welcome"]);
+    let welcome = file.bytes("welcome");
     assert_eq!(member.welcome(&welcome, &Nobody), Err(Refusal::Stranger));
     // The key package is spent, whatever came of it.
     assert_eq!(member.welcome(&welcome, &Everybody), Err(Refusal::NoKeyPackage));
@@ -129,7 +129,7 @@ fn a_founder_whose_own_leaf_is_not_valid_at_every_time_is_joined() {
     let group = founder.engine.create_at(founder.group_id, &sender, MlsTime::from(7200)).unwrap();
     founder.epoch = Some(Epoch::new(group));
     let package = joiner.key_package().unwrap();
-    let body = ProposalBody::Add(&package);
+    let body = ProposalBody::Add(package);
     let add = ExternalProposal { group_id: &founder.group_id, epoch: 0, sender_index: 0, body }.sign(&gateway);
     let payload = founder.append(&write_append([&add[..]]), &Everybody).commit.unwrap();
     let commit_len = CommitWelcome::parse(&payload).unwrap().commit.raw().len();
@@ -165,49 +165,37 @@ impl Known for Everybody {
     }
 }
 
-fn vector() -> (Value, Membership) {
-    let file: Value = serde_json::from_str(include_str!("../../tests/vectors/passive_join.json")).unwrap();
-    let key = SigningKey::from_bytes(&array(&file["signature_private"])).unwrap();
-    let package = hex(&file["key_package"]);
+fn vector() -> (Case, Membership) {
+    let file = load("passive_join");
+    let key = SigningKey::from_bytes(&file.array("signature_private")).unwrap();
+    let package = file.bytes("key_package");
     let leaf = KeyPackage::parse(&package).unwrap().leaf;
     assert_eq!(leaf.signature_key, key.public_key());
     assert!(
-        Welcome::parse(&hex(&file["welcome"]))
+        Welcome::parse(&file.bytes("welcome"))
             .unwrap()
             .cut_for(&KeyPackage::parse(&package).unwrap().reference())
             .is_some()
     );
-    let sender = hex(&file["external_sender"]);
-    let member = Membership::new(id(&file["user"]).into(), ChannelId::new(id(&file["group"])), &key, Some(&sender));
-    member.engine.insert_key_package(&package, array(&file["init_private"]), array(&file["encryption_private"]));
+    let sender = file.bytes("external_sender");
+    let member = Membership::new(file.id("user").into(), ChannelId::new(file.id("group")), &key, Some(&sender));
+    member.engine.insert_key_package(&package, file.array("init_private"), file.array("encryption_private"));
     (file, member)
 }
 
-fn check(file: &Value, member: &mut Membership, field: &str, step: impl FnOnce(&mut Membership, &[u8])) {
-    step(member, &hex(&file[field]));
+fn check(file: &Case, member: &mut Membership, field: &str, step: impl FnOnce(&mut Membership, &[u8])) {
+    step(member, &file.bytes(field));
 }
 
-fn check_state(state: &Value, member: &Membership) {
-    assert_eq!(member.epoch(), state["epoch"].as_u64());
-    assert_eq!(member.epoch_authenticator().unwrap(), array(&state["epoch_authenticator"]));
-    let secrets = state["sender_base_secrets"].as_object().unwrap();
+fn check_state(file: &Case, state: &str, member: &Membership) {
+    let state = file.optional(state).unwrap();
+    assert_eq!(member.epoch(), Some(state.number("epoch")));
+    assert_eq!(member.epoch_authenticator().unwrap(), state.array("epoch_authenticator"));
+    let secrets = state.hex_map("sender_base_secrets");
     assert_eq!(member.members().len(), secrets.len());
     for (user, secret) in secrets {
         let user = user.parse().unwrap();
         assert!(member.members().iter().any(|member| member.user == user));
-        assert_eq!(member.base_secret(user).unwrap().expose()[..], hex(secret));
+        assert_eq!(member.base_secret(user).unwrap().expose()[..], secret);
     }
-}
-
-fn id(value: &Value) -> u64 {
-    value.as_str().unwrap().parse().unwrap()
-}
-
-fn array(value: &Value) -> [u8; 32] {
-    hex(value).try_into().unwrap()
-}
-
-fn hex(value: &Value) -> Vec<u8> {
-    let text = value.as_str().unwrap();
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
