@@ -34,7 +34,7 @@ impl Cipher {
 
     /// Encrypts in place and returns the tag.
     pub(super) fn seal(&self, nonce: u32, clear: &[u8], secret: &mut [u8]) -> [u8; TAG_LEN] {
-        let mut first = [Block::default(); BATCH];
+        let mut first = [Block::default(); SHORT];
         self.start(nonce, secret.len(), &mut first);
         self.apply(nonce, &first, secret);
         self.tag(&first[0], clear, secret)
@@ -44,7 +44,7 @@ impl Cipher {
     /// is changed.
     #[must_use]
     pub(super) fn open(&self, nonce: u32, clear: &[u8], secret: &mut [u8], tag: &[u8; TAG_LEN]) -> bool {
-        let mut first = [Block::default(); BATCH];
+        let mut first = [Block::default(); SHORT];
         self.start(nonce, secret.len(), &mut first);
         let authentic: bool = self.tag(&first[0], clear, secret).ct_eq(tag).into();
         if authentic {
@@ -55,18 +55,25 @@ impl Cipher {
 
     #[inline]
     fn start(&self, nonce: u32, len: usize, first: &mut First) {
-        self.keystream(nonce, 1, &mut first[..BATCH.min(1 + len.div_ceil(BLOCK_LEN))]);
+        self.keystream(nonce, 1, &mut first[..SHORT.min(1 + len.div_ceil(BLOCK_LEN))]);
     }
 
     /// Encrypts or decrypts, which is the same.
     #[inline]
     fn apply(&self, nonce: u32, first: &First, bytes: &mut [u8]) {
-        let (head, rest) = bytes.split_at_mut(bytes.len().min((BATCH - 1) * BLOCK_LEN));
+        let (head, rest) = bytes.split_at_mut(bytes.len().min((SHORT - 1) * BLOCK_LEN));
         xor(head, &first[1..]);
-        for (part, counter) in rest.chunks_mut(BATCH * BLOCK_LEN).zip((1 + BATCH as u32..).step_by(BATCH)) {
-            let mut blocks = [Block::default(); BATCH];
-            self.keystream(nonce, counter, &mut blocks);
-            xor(part, &blocks);
+        if !rest.is_empty() {
+            self.apply_long(nonce, rest);
+        }
+    }
+
+    fn apply_long(&self, nonce: u32, bytes: &mut [u8]) {
+        let mut blocks = [Block::default(); LONG];
+        for (part, counter) in bytes.chunks_mut(LONG * BLOCK_LEN).zip((1 + SHORT as u32..).step_by(LONG)) {
+            let blocks = &mut blocks[..part.len().div_ceil(BLOCK_LEN)];
+            self.keystream(nonce, counter, blocks);
+            xor(part, blocks);
         }
     }
 
@@ -75,6 +82,7 @@ impl Cipher {
     fn keystream(&self, nonce: u32, counter: u32, blocks: &mut [Block]) {
         for (block, counter) in blocks.iter_mut().zip(counter..) {
             // The nonce of the trailer at the end of AES-GCM's, little-endian (DAVE protocol, "Payload Format").
+            block[..8].fill(0);
             block[8..12].copy_from_slice(&nonce.to_le_bytes());
             block[12..].copy_from_slice(&counter.to_be_bytes());
         }
@@ -83,15 +91,24 @@ impl Cipher {
 
     /// The tag of bytes in the clear and of encrypted ones (section 7.1, steps 5 to 7).
     fn tag(&self, mask: &Block, clear: &[u8], encrypted: &[u8]) -> [u8; TAG_LEN] {
-        let blocks = clear.len().div_ceil(BLOCK_LEN) + encrypted.len().div_ceil(BLOCK_LEN) + 1;
-        // Zeros before the first block change nothing, and fours of blocks are hashed faster than single ones.
-        let filled = blocks.next_multiple_of(HASHED_AT_ONCE) - blocks;
-        let (mut ghash, mut batch) = (self.ghash.clone(), Batch { blocks: [Block::default(); BATCH], filled });
-        batch.push_padded(clear, &mut ghash);
-        batch.push_padded(encrypted, &mut ghash);
-        let lengths = (bits(clear) << 64) | bits(encrypted);
-        batch.push(&lengths.to_be_bytes(), &mut ghash);
-        ghash.update(&batch.blocks[..batch.filled]);
+        let lengths = ((bits(clear) << 64) | bits(encrypted)).to_be_bytes();
+        let count = clear.len().div_ceil(BLOCK_LEN) + encrypted.len().div_ceil(BLOCK_LEN) + 1;
+        let mut ghash = self.ghash.clone();
+        if count <= SHORT {
+            let mut blocks = [Block::default(); SHORT];
+            // Zeros before the first block change nothing, and fours of blocks are hashed faster than single ones.
+            let end = count.next_multiple_of(HASHED_AT_ONCE);
+            let begin = end - count;
+            let (front, back) = blocks[begin..end].split_at_mut(clear.len().div_ceil(BLOCK_LEN));
+            copy_padded(clear, front);
+            copy_padded(encrypted, back);
+            blocks[end - 1] = lengths.into();
+            ghash.update(&blocks[..end]);
+        } else {
+            ghash.update_padded(clear);
+            ghash.update_padded(encrypted);
+            ghash.update(&[lengths.into()]);
+        }
         let hash = ghash.finalize();
         std::array::from_fn(|index| hash[index] ^ mask[index])
     }
@@ -104,7 +121,7 @@ impl fmt::Debug for Cipher {
 }
 
 /// The beginning of a nonce's key stream: the block that hides the tag, and as many after it as are needed.
-type First = [Block; BATCH];
+type First = [Block; SHORT];
 
 fn xor(bytes: &mut [u8], keystream: &[Block]) {
     let (whole, rest) = bytes.as_chunks_mut();
@@ -117,34 +134,14 @@ fn xor(bytes: &mut [u8], keystream: &[Block]) {
     }
 }
 
-/// Blocks on their way into the hash.
-struct Batch {
-    blocks: [Block; BATCH],
-    filled: usize,
-}
-
-impl Batch {
-    #[inline(always)]
-    fn push(&mut self, block: &[u8; BLOCK_LEN], ghash: &mut GHash) {
-        self.blocks[self.filled] = (*block).into();
-        self.filled += 1;
-        if self.filled == BATCH {
-            ghash.update(&self.blocks);
-            self.filled = 0;
-        }
+/// Fills blocks of zeros with bytes.
+fn copy_padded(bytes: &[u8], blocks: &mut [Block]) {
+    let (whole, rest) = bytes.as_chunks();
+    for (bytes, block) in whole.iter().zip(&mut *blocks) {
+        *block = (*bytes).into();
     }
-
-    #[inline(always)]
-    fn push_padded(&mut self, bytes: &[u8], ghash: &mut GHash) {
-        let (whole, rest) = bytes.as_chunks();
-        for block in whole {
-            self.push(block, ghash);
-        }
-        if !rest.is_empty() {
-            let mut block = [0; BLOCK_LEN];
-            block[..rest.len()].copy_from_slice(rest);
-            self.push(&block, ghash);
-        }
+    if let Some(block) = blocks.get_mut(whole.len()) {
+        block[..rest.len()].copy_from_slice(rest);
     }
 }
 
@@ -158,10 +155,13 @@ pub(super) const TAG_LEN: usize = 8;
 /// The length of a block of AES in bytes.
 const BLOCK_LEN: usize = 16;
 
-/// How many blocks are encrypted, and hashed, in one call: those of an audio frame of up to 240 bytes, and one.
-const BATCH: usize = 16;
+/// How many blocks are encrypted, and hashed, in one call for a frame of up to 240 bytes.
+const SHORT: usize = 16;
 
-/// How many blocks the hash takes together; [`BATCH`] is a multiple of it.
+/// How many blocks of the rest of a longer one are encrypted in one call.
+const LONG: usize = 64;
+
+/// How many blocks the hash takes together; [`SHORT`] is a multiple of it.
 const HASHED_AT_ONCE: usize = 4;
 
 #[cfg(test)]
