@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, time::Instant};
 
 use discord_voice::{
-    MediaCommand,
+    CallSession, MediaCommand,
     audio::{FRAME_DURATION, SILENCE_FRAME},
+    crypto::{Opener, SecretKey},
 };
 use voice_udp::{Arrival, Content, Keepalive, PacketBuf, Playout, Receiver, SealError, Sender};
 
@@ -18,6 +19,8 @@ pub(crate) struct Media {
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
     pub(crate) keepalive: Keepalive,
+    /// Shows what left.
+    pub(crate) opener: Opener,
     /// Audio may leave.
     begun: bool,
 }
@@ -28,7 +31,9 @@ impl Client {
         let key = self.key.expect("a session description came before media");
         let (sender, receiver) = halves;
         let keepalive = Keepalive::new(clock.now());
-        self.media = Some(Media { address, key, sender, receiver, keepalive, begun: false });
+        let mode = self.call.as_ref().and_then(CallSession::mode).expect("it was agreed on before media");
+        let opener = Opener::new(mode, &SecretKey::from(&key));
+        self.media = Some(Media { address, key, sender, receiver, keepalive, opener, begun: false });
         self.media_starts += 1;
         self.last_round = self.round(clock);
         self.tick_at = None;

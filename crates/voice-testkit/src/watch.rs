@@ -1,6 +1,7 @@
 //! What a world watches over by itself.
 
 use discord_voice::{
+    dave::is_protocol_frame,
     model::UserId,
     rtp::{Kind, classify},
 };
@@ -43,7 +44,42 @@ impl World {
             assert!(fresh, "seed {}: {user} used the nonce {nonce:?} twice under one key", self.seed);
         }
     }
+
+    /// Checks the end-to-end encryption of the frame that a client said last.
+    pub(crate) fn watch_frame(&mut self, user: UserId, datagram: &[u8]) {
+        let client = self.clients.get(&user).expect("it said something");
+        let (Some(media), Some(said)) = (&client.media, client.said.last()) else { return };
+        let mut packet = datagram.to_vec();
+        let opened = media.opener.open_rtp(&mut packet).expect("it was sealed with this key");
+        let frame = &packet[opened.payload];
+        let plain = &said.frame[..];
+        let seed = self.seed;
+        if !is_protocol_frame(frame) {
+            assert_eq!(frame, plain, "seed {seed}: a frame of {user} was changed");
+            let demanded = client.e2ee().is_some_and(|status| status.is_encrypting);
+            assert!(!demanded && !self.is_encrypted_always, "seed {seed}: {user} sent a frame in the clear");
+            return;
+        }
+        // Both key and nonce make the stream, and only both.
+        if let (Some(first), Some(sealed)) = (plain.first_chunk::<KEY_STREAM_LEN>(), frame.first_chunk()) {
+            let sealed: &[u8; KEY_STREAM_LEN] = sealed;
+            let stream = std::array::from_fn(|at| first[at] ^ sealed[at]);
+            let fresh = self.key_streams.insert(stream);
+            assert!(fresh, "seed {seed}: {user} encrypted two frames under one key and nonce");
+        }
+    }
+
+    /// Checks what a client accepted.
+    pub(crate) fn watch_plaintext(&self, user: UserId) {
+        let media = self.clients.get(&user).and_then(|client| client.media.as_ref());
+        let accepted = media.map_or(0, |media| media.receiver.stats().e2ee.plaintext);
+        let allowed = !self.is_encrypted_always;
+        assert!(allowed || accepted == 0, "seed {}: {user} accepted a frame in the clear", self.seed);
+    }
 }
+
+/// As much as every frame made here has.
+pub(crate) const KEY_STREAM_LEN: usize = 13;
 
 /// Steps of a virtual second, for each pair of clients: all speak, and everything comes twice.
 const STEPS_PER_SECOND: u64 = 1_000;
@@ -55,7 +91,11 @@ const WAKES_PER_SECOND: u32 = 50;
 mod tests {
     use std::time::Duration;
 
+    use voice_server::DaveMode;
+    use voice_udp::PacketBuf;
+
     use super::*;
+    use crate::Said;
 
     const ALICE: UserId = UserId::new(1);
 
@@ -78,6 +118,57 @@ mod tests {
         // Another key, for which every nonce is new.
         world.watch_nonce(ALICE, &packet(7));
         world.watch_nonce(ALICE, &packet(7));
+    }
+
+    const BOB: UserId = UserId::new(2);
+
+    /// Alice says one frame; what she sends.
+    fn spoken(world: &mut World) -> Vec<u8> {
+        world.join(ALICE);
+        world.join(BOB);
+        let client = world.client_mut(ALICE);
+        client.make_frames(1);
+        let frame = client.queue.pop_front().expect("made just now");
+        let media = client.media.as_mut().expect("it is in a call");
+        let mut buffer = PacketBuf::new();
+        let datagram = media.sender.seal(&frame, &mut buffer).expect("there is a key").to_vec();
+        let (at, ssrc) = (Duration::ZERO, media.sender.ssrc());
+        client.said.push(Said { at, ssrc, frame, silence: false });
+        datagram
+    }
+
+    #[test]
+    #[should_panic(expected = "seed 11: 1 encrypted two frames under one key and nonce")]
+    fn a_key_stream_that_comes_twice_is_noticed() {
+        let mut world = World::builder().seed(11).build();
+        let datagram = spoken(&mut world);
+        world.watch_frame(ALICE, &datagram);
+        world.watch_frame(ALICE, &datagram);
+    }
+
+    #[test]
+    #[should_panic(expected = "seed 12: 1 sent a frame in the clear")]
+    fn a_frame_in_the_clear_is_noticed() {
+        let mut world = World::builder().seed(12).dave(DaveMode::Off).build();
+        let datagram = spoken(&mut world);
+        world.watch_frame(ALICE, &datagram);
+        world.is_encrypted_always = true;
+        world.watch_frame(ALICE, &datagram);
+    }
+
+    #[test]
+    #[should_panic(expected = "seed 13: 2 accepted a frame in the clear")]
+    fn a_frame_that_is_accepted_in_the_clear_is_noticed() {
+        let mut world = World::builder().seed(13).dave(DaveMode::Off).build();
+        world.join(ALICE);
+        world.join(BOB);
+        world.is_encrypted_always = true;
+        world.watch_plaintext(BOB);
+        world.is_encrypted_always = false;
+        world.speak(ALICE, 1);
+        world.run_for(Duration::from_secs(1));
+        world.is_encrypted_always = true;
+        world.watch_plaintext(BOB);
     }
 
     #[test]

@@ -330,6 +330,7 @@ impl World {
         if client.media.as_ref().is_some_and(|media| media.address == to) {
             self.trace.datagram(self.clock.elapsed(), Some(user), "datagram down", &bytes);
             client.receive(&self.clock, &mut bytes);
+            self.watch_plaintext(user);
         } else if client.discovery == Some(to) {
             self.trace.bytes(self.clock.elapsed(), Some(user), "discovery down", &bytes);
             self.feed(user, CallInput::Datagram(&bytes));

@@ -12,12 +12,13 @@ use discord_voice::{
     CallCommand, CallInput, CallSession, Config, ConnectInfo,
     model::{ChannelId, GuildId, UserId},
 };
-use voice_server::{Command, Core, Direction, Event as ServerEvent, Fault, ServerStats};
+use voice_server::{Command, Core, DaveMode, Direction, Event as ServerEvent, Fault, ServerStats};
 use voice_udp::PacketBuf;
 
 use crate::{
     Builder, Client, Clock, Conditions, Netem, NetemStats,
     trace::Trace,
+    watch::KEY_STREAM_LEN,
     wire::{Connection, Parcel},
 };
 
@@ -28,8 +29,9 @@ use crate::{
 /// from the seed, and [`trace_hash`](Self::trace_hash) is the same for equal seeds and equal calls.
 ///
 /// A world watches over its clients. It panics, and says its seed, when a call is neither established nor over
-/// within its limits, when it asks for anything after its end, when a nonce comes twice under one key, and when the
-/// simulation does not get on because something wakes again and again.
+/// within its limits, when it asks for anything after its end, when a nonce comes twice under one key of either
+/// encryption, when a frame leaves or is accepted in the clear in an end-to-end encrypted call, and when the simulation
+/// does not get on because something wakes again and again.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,11 +61,15 @@ pub struct World {
     pub(crate) sockets_opened: u32,
     /// The nonces that clients used, by key.
     pub(crate) nonces: HashMap<[u8; 32], HashSet<[u8; 4]>>,
+    /// The beginnings of the key streams under which frames left end-to-end encrypted.
+    pub(crate) key_streams: HashSet<[u8; KEY_STREAM_LEN]>,
     pub(crate) trace: Trace,
     conditions: Conditions,
     rng: fastrand::Rng,
     time_limit: Duration,
     pub(crate) steps_per_second: Option<u64>,
+    /// The server lets nobody in who does not encrypt.
+    pub(crate) is_encrypted_always: bool,
     buffer: PacketBuf,
     pub(crate) steps: u64,
     /// The present virtual second, and the steps in it.
@@ -90,6 +96,7 @@ impl World {
         let clock = Clock::new();
         let mut rng = fastrand::Rng::with_seed(builder.seed);
         let media_addr = builder.server.media_addr;
+        let is_encrypted_always = builder.server.dave.mode == DaveMode::Required;
         let core_seed = std::array::from_fn(|_| rng.u8(..));
         Self {
             seed: builder.seed,
@@ -106,11 +113,13 @@ impl World {
             sockets: BTreeMap::new(),
             sockets_opened: 0,
             nonces: HashMap::new(),
+            key_streams: HashSet::new(),
             trace: Trace::new(),
             conditions: builder.conditions,
             rng,
             time_limit: builder.time_limit,
             steps_per_second: builder.steps_per_second,
+            is_encrypted_always,
             buffer: PacketBuf::new(),
             steps: 0,
             window: (0, 0),
@@ -350,6 +359,7 @@ impl World {
         let is_silent = !client.wants_ticks();
         if let (Some(datagram), Some(media)) = (datagram, &client.media) {
             let from = media.address;
+            self.watch_frame(user, &datagram);
             self.datagram_to_server(user, from, datagram);
         }
         if is_silent {
