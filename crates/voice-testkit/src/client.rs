@@ -29,6 +29,8 @@ pub struct Client {
     /// The media socket while it is used for discovery.
     pub(crate) discovery: Option<SocketAddr>,
     pub(crate) media: Option<Media>,
+    /// When its media wants to be woken.
+    pub(crate) media_at: Option<Instant>,
     /// The key in the session description that came last.
     pub(crate) key: Option<[u8; 32]>,
     pub(crate) up: Conditions,
@@ -112,6 +114,7 @@ impl Client {
             connection: None,
             discovery: None,
             media: None,
+            media_at: None,
             key: None,
             up,
             down,

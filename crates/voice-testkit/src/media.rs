@@ -1,6 +1,6 @@
 //! What a media thread does for a call, in virtual time.
 
-use std::{net::SocketAddr, time::Instant};
+use std::net::SocketAddr;
 
 use discord_voice::{
     CallSession, MediaCommand,
@@ -37,6 +37,7 @@ impl Client {
         self.media_starts += 1;
         self.last_round = self.round(clock);
         self.tick_at = None;
+        self.give_out(clock);
         self.schedule(clock);
     }
 
@@ -124,7 +125,7 @@ impl Client {
         self.give_out(clock);
     }
 
-    /// The instant of [`media_deadline`](Self::media_deadline) has come: the ping to send, if one is due.
+    /// The instant at which media wants to be woken has come: the ping to send, if one is due.
     pub(crate) fn media_timeout(&mut self, clock: &Clock) -> Option<Vec<u8>> {
         let media = self.media.as_mut()?;
         let ping = media.keepalive.poll(clock.now()).map(|ping| ping.request().to_vec());
@@ -132,13 +133,9 @@ impl Client {
         ping
     }
 
-    /// When something has to be done although nothing arrives.
-    pub(crate) fn media_deadline(&self) -> Option<Instant> {
-        let media = self.media.as_ref()?;
-        media.receiver.poll_timeout().into_iter().chain([media.keepalive.next_at()]).min()
-    }
-
+    /// Takes what can be heard, and notes when something has to be done although nothing arrives.
     fn give_out(&mut self, clock: &Clock) {
+        self.media_at = None;
         let Some(media) = &mut self.media else { return };
         while let Some(Playout { user, ssrc, content }) = media.receiver.next_frame(clock.now()) {
             let content = match content {
@@ -147,6 +144,7 @@ impl Client {
             };
             self.heard.push(Heard { at: clock.elapsed(), user, ssrc, content });
         }
+        self.media_at = media.receiver.poll_timeout().into_iter().chain([media.keepalive.next_at()]).min();
     }
 
     /// The last tick that has passed.

@@ -151,7 +151,8 @@ impl World {
         let settle_by = now + config.session.handshake_timeout + config.session.message_timeout;
         let seed = std::array::from_fn(|_| self.rng.u8(..));
         let client = self.client_mut(user);
-        (client.discovery, client.media, client.tick_at, client.ended) = (None, None, None, None);
+        (client.discovery, client.media, client.media_at) = (None, None, None);
+        (client.tick_at, client.ended) = (None, None);
         (client.is_established, client.settle_by) = (false, Some(settle_by));
         client.call = Some(CallSession::new(now, config, info, seed));
         self.drain_call(user);
@@ -318,7 +319,7 @@ impl World {
         let own = self.clients.values().flat_map(|client| {
             [
                 (client.deadline, Due::Call(client.user)),
-                (client.media_deadline(), Due::Media(client.user)),
+                (client.media_at, Due::Media(client.user)),
                 (client.tick_at.map(|(_, at)| at), Due::Tick(client.user)),
             ]
         });

@@ -38,7 +38,8 @@ fn all_speak(world: &mut World, users: &[UserId]) {
     }
 }
 
-/// All come at once; the upper half goes, at once; comes back, one after the other; all but one go, and come back.
+/// All come at once; the upper half goes, and comes back, in a small group one after the other; all but one go, and come
+/// back.
 fn form_shrink_and_form_again(seed: u64, size: u64) {
     let latency = Duration::from_millis(40);
     let mut world = World::builder().seed(seed).latency(latency).dave(DaveMode::Required).build();
@@ -55,7 +56,11 @@ fn form_shrink_and_form_again(seed: u64, size: u64) {
         become_one(&mut world, stayers);
         all_speak(&mut world, stayers);
     }
-    others.iter().for_each(|user| world.join(*user));
+    if size <= 10 {
+        others.iter().for_each(|user| world.join(*user));
+    } else {
+        others.iter().for_each(|user| world.begin_join(*user));
+    }
     become_one(&mut world, &all);
     all_speak(&mut world, &all);
 
