@@ -140,6 +140,11 @@ impl World {
 
     /// Lets a user join the channel [`CHANNEL`], without waiting. A call that it is in is dropped without a word.
     pub fn begin_join(&mut self, user: UserId) {
+        self.begin_join_with(user, &Arc::clone(&self.config));
+    }
+
+    /// The same for a user whose calls are made in another way than those of others.
+    pub fn begin_join_with(&mut self, user: UserId, config: &Arc<Config>) {
         let info = self.issue(user);
         if !self.clients.contains_key(&user) {
             let client = Client::new(user, self.rng.u64(..), self.conditions, self.conditions);
@@ -147,14 +152,14 @@ impl World {
         }
         self.client_mut(user).call = None;
         self.break_connection(user);
-        let (now, config) = (self.clock.now(), Arc::clone(&self.config));
+        let now = self.clock.now();
         let settle_by = now + config.session.handshake_timeout + config.session.message_timeout;
         let seed = std::array::from_fn(|_| self.rng.u8(..));
         let client = self.client_mut(user);
         (client.discovery, client.media, client.media_at) = (None, None, None);
         (client.tick_at, client.ended) = (None, None);
         (client.is_established, client.settle_by) = (false, Some(settle_by));
-        client.call = Some(CallSession::new(now, config, info, seed));
+        client.call = Some(CallSession::new(now, Arc::clone(config), info, seed));
         self.drain_call(user);
     }
 

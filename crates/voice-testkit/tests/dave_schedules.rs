@@ -80,9 +80,9 @@ fn calm(seed: u64) {
     for _ in 0..rng.usize(3..10) {
         let user = users[rng.usize(..users.len())];
         match rng.u8(..6) {
-            0 | 1 if world.client(user).is_in_call() => world.leave(user),
-            0..=2 if !world.client(user).is_in_call() => world.begin_join(user),
-            3 => world.reset(user),
+            0..3 if !world.client(user).is_in_call() => world.begin_join(user),
+            0 | 1 => world.leave(user),
+            2 | 3 => world.reset(user),
             4 => world.speak(user, rng.u32(1..40)),
             _ => world.update(user),
         }
@@ -138,7 +138,7 @@ fn run(seed: u64) -> (u64, u64) {
 /// Lets one thing happen.
 fn act(world: &mut World, rng: &mut fastrand::Rng, user: UserId, e2ee: E2ee) {
     match rng.u8(..20) {
-        0..4 if !world.client(user).is_in_call() => world.begin_join(user),
+        0..3 if !world.client(user).is_in_call() => world.begin_join(user),
         0 | 1 => world.leave(user),
         2 => world.update(user),
         3..6 => world.speak(user, rng.u32(1..40)),
