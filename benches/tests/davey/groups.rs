@@ -26,6 +26,35 @@ fn two_form_a_group_whoever_founds_it() {
 }
 
 #[test]
+fn ten_who_come_at_once_are_added_by_one_commit_of_either_kind() {
+    for founder in [1, 2] {
+        let mut call = Call::new();
+        call.first = Some(UserId::new(founder));
+        for (user, kind) in (1..=10).zip(BOTH.into_iter().cycle()) {
+            call.enter(user, kind);
+        }
+        call.settle();
+        call.assert_together();
+        assert_eq!(call.committers, [UserId::new(founder)]);
+        let stats = call.stats().dave;
+        assert_eq!((stats.commits, stats.welcomes, stats.recoveries), (1, 9, 0));
+    }
+}
+
+#[test]
+fn a_transition_with_number_zero_is_executed_at_once_by_either_kind() {
+    for kind in BOTH {
+        let mut call = Call::of(BOTH);
+        for user in 1..=3 {
+            call.fault(user, DaveFault::TransitionZero { count: 1 });
+        }
+        call.enter(3, kind);
+        call.settle();
+        call.assert_together();
+    }
+}
+
+#[test]
 fn either_kind_adds_either_kind() {
     for committer in [1, 2] {
         for kind in BOTH {
