@@ -125,6 +125,9 @@ fn seeds() -> BTreeMap<String, Vec<u8>> {
         let fault = [op::FAULT, 2, 1, number, 0];
         add(&format!("proposal-{number:02}"), 0, &[&[op::JOIN, 0, op::JOIN, 1], &fault, &[op::WAIT, 50], &fault]);
     }
+    // A member that is not told of the external sender refuses every welcome.
+    let untold = [op::LEAVE, 1, op::FAULT, 1, 15, 6, 0, op::JOIN, 1, op::WAIT_LONG, 228];
+    add("never-follows", setup::TOGETHER, &[&untold]);
     // A commit is replayed with the number of the next transition, whose welcome is for somebody else.
     let replay = [op::FAULT, 0, 9, 2, 0, op::HOLD, 0, op::FAULT, 2, 14, 0, 0, op::WAIT, 44, op::WAIT, 44];
     add("number-comes-back", setup::TOGETHER, &[&replay]);

@@ -2,13 +2,17 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::dave::Call;
 use common::world::World;
 use proptest::prelude::*;
 use serde_json::json;
 use voice_dave::wire::KeyPackage;
-use voice_model::UserId;
-use voice_server::{CoreConfig, DaveConfig, DaveMode, DaveRefusal, Direction, FaultKind, Impairment};
+use voice_model::{Opcode, UserId};
+use voice_server::{
+    CoreConfig, DaveConfig, DaveFault, DaveMode, DaveRefusal, Direction, FaultKind, Impairment, Tamper,
+};
 
 fn refused(call: &Call, reason: DaveRefusal) -> u64 {
     call.stats().dave.refused(reason)
@@ -67,6 +71,27 @@ fn a_second_complaint_about_the_same_transition_changes_nothing() {
         call.world.send(connection, json!({ "op": 31, "d": { "transition_id": 1 } }));
     }
     assert_eq!((call.stats().dave.recoveries, refused(&call, DaveRefusal::InvalidUnknown)), (1, 2));
+}
+
+#[test]
+fn a_member_that_can_never_follow_costs_the_others_ever_fewer_epochs() {
+    let mut call = Call::new();
+    call.join([1, 2]);
+    // Without the external sender it refuses every welcome, and asks for another one.
+    call.fault(3, DaveFault::Tamper { opcode: Opcode::MlsExternalSender, how: Tamper::Withhold, count: 1 });
+    call.enter(3);
+    call.run(Duration::from_secs(20));
+    let stats = call.stats().dave;
+    assert!((6..=7).contains(&stats.recoveries), "{} times", stats.recoveries);
+    assert!(stats.commits <= 2 * stats.recoveries + 3, "{} epochs", stats.commits);
+    // Nobody else waits for it, and who comes anew does not wait at all.
+    call.join([4]);
+    assert_eq!(call.member(1).session.status().privacy_code, call.member(4).session.status().privacy_code);
+    call.leave(3);
+    call.settle();
+    call.assert_together([1, 2, 4]);
+    call.join([3]);
+    call.assert_together([1, 2, 3, 4]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::dave::commit::{Expected, Winner};
 use crate::dave::faults::DaveFaults;
 use crate::dave::key_package::KeptPackage;
 use crate::dave::messages::{DeliveryOutput, Message};
+use crate::dave::patience::Patience;
 use crate::dave::proposals::{Change, Proposals};
 use crate::dave::roster::Roster;
 use crate::dave::sender::Signer;
@@ -35,6 +36,8 @@ pub(crate) struct Delivery {
     pub(super) transitions: Transitions,
     /// When proposals that were gathered go out.
     pub(super) propose_at: Option<Instant>,
+    /// When somebody is added again who could not follow too often.
+    pub(super) add_again_at: Option<Instant>,
     /// Until when new proposals wait for a commit of those that are out.
     pub(super) hold_until: Option<Instant>,
     /// When proposals that went out have waited too long.
@@ -61,6 +64,7 @@ pub(super) struct Member {
     pub(super) leaf: Option<u32>,
     /// The transitions it was told of since it was added last.
     pub(super) seen: VecDeque<u16>,
+    pub(super) patience: Patience,
 }
 
 impl Member {
@@ -92,6 +96,7 @@ impl Delivery {
             proposals: Proposals::default(),
             transitions: Transitions::default(),
             propose_at: None,
+            add_again_at: None,
             hold_until: None,
             commit_by: None,
             faults: DaveFaults::default(),
@@ -117,7 +122,7 @@ impl Delivery {
             Ok(package) => {
                 self.stats.key_packages += 1;
                 // Who makes a new one has thrown its state away.
-                self.detach(user);
+                self.detach(now, user);
                 if let Some(member) = self.members.get_mut(&user) {
                     member.package = Some(package);
                 }
@@ -164,7 +169,7 @@ impl Delivery {
             self.refuse(user, DaveRefusal::InvalidUnknown);
             return;
         }
-        self.detach(user);
+        self.detach(now, user);
         self.execute_due(now);
         self.refresh(now);
     }
@@ -177,6 +182,9 @@ impl Delivery {
             self.stats.commit_timeouts += 1;
             self.propose_again(now);
         }
+        if self.add_again_at.is_some_and(|at| at <= now) {
+            self.refresh(now);
+        }
         if self.propose_at.is_some_and(|at| at <= now) {
             self.propose(now);
         }
@@ -184,7 +192,7 @@ impl Delivery {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        [self.propose_at, self.commit_by, self.transitions.deadline()].into_iter().flatten().min()
+        [self.propose_at, self.add_again_at, self.commit_by, self.transitions.deadline()].into_iter().flatten().min()
     }
 
     pub(crate) fn poll_output(&mut self) -> Option<DeliveryOutput> {

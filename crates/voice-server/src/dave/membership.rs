@@ -31,7 +31,7 @@ impl Delivery {
         let Some(member) = self.members.get_mut(&user) else { return };
         if core::mem::replace(&mut member.described, true) {
             // A second one begins everything anew.
-            self.detach(user);
+            self.detach(now, user);
             self.execute_due(now);
         }
         if self.is_encrypted() {
@@ -58,10 +58,13 @@ impl Delivery {
 
     /// Notes that a user does not follow the group any more: its leaf is to be removed, and it
     /// may be added again.
-    pub(super) fn detach(&mut self, user: UserId) {
+    pub(super) fn detach(&mut self, now: Instant, user: UserId) {
         self.release(user);
         if let Some(member) = self.members.get_mut(&user) {
-            self.stats.recoveries += u64::from(member.leaf.is_some());
+            if member.leaf.is_some() {
+                self.stats.recoveries += 1;
+                member.patience.fail(now);
+            }
             member.leaf = None;
             member.package = None;
             member.seen.clear();

@@ -11,6 +11,7 @@ mod faults;
 mod key_package;
 mod membership;
 mod messages;
+mod patience;
 mod proposals;
 mod proposing;
 mod room;

@@ -18,6 +18,7 @@ impl Delivery {
 
     /// Takes back what holds no more, and sees to it that what is new is proposed soon.
     pub(super) fn refresh(&mut self, now: Instant) {
+        self.add_again_at = None;
         if self.version == 0 {
             return;
         }
@@ -25,7 +26,9 @@ impl Delivery {
             // Nobody can commit: those who are there begin anew, each with a group of its own.
             self.forget_group();
         }
-        let wanted = self.wanted();
+        let waiting = self.members.values().filter(|it| it.package.is_some()).filter_map(|it| it.patience.until());
+        self.add_again_at = waiting.filter(|until| *until > now).min();
+        let wanted = self.wanted(now);
         self.revoke_all_but(&wanted);
         let recipients = self.recipients();
         let news = !recipients.is_empty()
@@ -54,7 +57,7 @@ impl Delivery {
         }
         let group_id = self.group_id();
         let mut size = self.roster.live().count() + self.proposals.len();
-        for change in self.wanted() {
+        for change in self.wanted(now) {
             if self.proposals.has(&change) {
                 continue;
             }
@@ -100,9 +103,9 @@ impl Delivery {
     }
 
     /// All changes that the group needs now.
-    fn wanted(&self) -> BTreeSet<Change> {
-        let adds =
-            self.members.iter().filter_map(|(user, it)| Some(Change::Add(*user, it.package.as_ref()?.reference)));
+    fn wanted(&self, now: Instant) -> BTreeSet<Change> {
+        let able = self.members.iter().filter(|(_, it)| it.patience.until().is_none_or(|until| until <= now));
+        let adds = able.filter_map(|(user, it)| Some(Change::Add(*user, it.package.as_ref()?.reference)));
         self.roster.dead().map(Change::Remove).chain(adds).collect()
     }
 

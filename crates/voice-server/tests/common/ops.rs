@@ -245,7 +245,7 @@ impl Ops {
 
     /// Lets time pass, with every message carried at once that does not wait.
     fn wait(&mut self, time: Duration) {
-        let end = self.call.world.now + time;
+        let (end, carried) = (self.call.world.now + time, self.carried);
         loop {
             self.flow();
             let now = self.call.world.now;
@@ -253,6 +253,8 @@ impl Ops {
             self.call.world.advance(next - now);
             if next == end {
                 self.flow();
+                let carried = self.carried - carried;
+                assert!(carried <= MAX_BURST + 10 * time.as_secs(), "{carried} messages in {time:?}");
                 return;
             }
         }
@@ -553,6 +555,9 @@ const MAX_WAITING: usize = 64;
 
 /// Frames of a member that are heard again.
 const MAX_FRAMES: usize = 256;
+
+/// Messages of the delivery service in a time without operations, beside ten in a second.
+const MAX_BURST: u64 = 300;
 
 /// Rounds of messages at one moment.
 const MAX_ROUNDS: usize = 200;
