@@ -314,6 +314,7 @@ impl CallSession {
             && (now >= until || !self.encryption.status().awaits_key())
         {
             self.phase = Phase::Established;
+            self.times.joined = Some(now.saturating_duration_since(self.started));
             self.outputs.push_back(CallOutput::Media(MediaCommand::Begin));
             self.event(Event::Connected);
         }

@@ -124,6 +124,17 @@ pub(crate) enum DaveFaultArg {
     NoExecute,
 }
 
+/// What a call makes of end-to-end encryption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum E2eeArg {
+    /// A call that is not encrypted end to end is ended.
+    Require,
+    /// Nothing is in the clear in a call that is encrypted end to end.
+    Prefer,
+    /// Others are heard even if they speak in the clear there.
+    Allow,
+}
+
 /// Which call to join. Without any of these: a call on an embedded server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Target (none: an embedded server)")]
@@ -158,6 +169,9 @@ pub(crate) struct TargetArgs {
     /// Trust the certificates in this PEM file as well, for voice servers (not for main gateways).
     #[arg(long, value_name = "PEM", requires = "joined")]
     pub(crate) ca_cert: Option<PathBuf>,
+    /// What to make of end-to-end encryption.
+    #[arg(long, value_name = "POLICY", default_value = "prefer", requires = "joined")]
+    pub(crate) e2ee: E2eeArg,
     /// Give a join up after so many seconds.
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = parse_seconds)]
     pub(crate) timeout: Duration,

@@ -3,7 +3,7 @@
 use std::{env, fmt, str::FromStr, time::Duration};
 
 use discord_voice::{
-    Config, Connector, Endpoint, EndpointError, Events, VoiceClient, VoiceManager,
+    Config, Connector, E2ee, Endpoint, EndpointError, Events, VoiceClient, VoiceManager,
     model::{ChannelId, GuildId, UserId},
 };
 use discord_voice_twilight::{TwilightGateway, gateway_event};
@@ -36,7 +36,7 @@ impl Bot {
         guild: GuildId,
         channel: ChannelId,
         gateway: Option<GatewayUrl>,
-        connector: Connector,
+        (connector, e2ee): (Connector, E2ee),
         limit: Duration,
     ) -> Result<(Self, VoiceClient, Events), Error> {
         let token = env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty()).ok_or(Error::NoBotToken)?;
@@ -50,6 +50,7 @@ impl Bot {
         let manager = VoiceManager::builder(user, TwilightGateway::new(sender.clone()))
             .config(Config::default())
             .connector(connector)
+            .e2ee(e2ee)
             .build()
             .map_err(|source| Error::Driver { source })?;
         let shard = tokio::spawn(run(shard, manager.clone()));

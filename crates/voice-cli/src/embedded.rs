@@ -1,9 +1,9 @@
-//! A call on a server in this process: over loopback, with TLS, and nothing left out.
+//! A call on a server in this process: over loopback, with TLS, end-to-end encrypted, and nothing left out.
 
 use std::time::Duration;
 
-use discord_voice::{ConnectInfo, Connector, Driver, model::UserId};
-use voice_server::{DEFAULT_CHANNEL, DEFAULT_GUILD, Server, ServerConfig};
+use discord_voice::{ConnectInfo, Connector, Driver, E2ee, model::UserId};
+use voice_server::{DEFAULT_CHANNEL, DEFAULT_GUILD, DaveConfig, DaveMode, Server, ServerConfig};
 
 use crate::{
     error::Error,
@@ -20,13 +20,14 @@ pub(crate) struct Embedded {
 
 impl Embedded {
     pub(crate) async fn start(timeout: Duration) -> Result<Self, Error> {
-        let config = ServerConfig { tls: true, ..ServerConfig::default() };
+        let mut config = ServerConfig { tls: true, ..ServerConfig::default() };
+        config.core.dave = DaveConfig::new(DaveMode::Required);
         let server = Server::bind(config).await.map_err(|source| Error::Embedded { source })?;
         let (tcp, udp) = (server.tcp_addr(), server.udp_addr());
         terminal::say(format_args!("{:<9} {tcp} with TLS, media on {udp}", "server"));
         let pem = server.certificate_pem().expect("a server with TLS has a certificate");
         let connector = Connector::with_extra_roots(pem.as_bytes()).expect("the server's certificate can be a root");
-        let driver = driver(connector)?;
+        let driver = driver(connector, E2ee::Require)?;
         let listener = join(&server, &driver, "listener", LISTENER, timeout).await?;
         let player = join(&server, &driver, "player", PLAYER, timeout).await?;
         Ok(Self { server, listener, player })

@@ -21,7 +21,7 @@ use crate::{
     process,
     record::LISTENING_TAIL,
     recorder::{RecordingPath, Reservation},
-    summary::{Played, Summary, millis},
+    summary::{E2eeSummary, Played, Summary, millis},
     target::{Call, Target},
     terminal::{self, Clock, Progress},
 };
@@ -50,11 +50,13 @@ async fn play_embedded(
     let outcome = song.play(&mut embedded.player, &mut ear, Some(comparison)).await;
     let heard = ear.stop(Lingering { quiet: LISTENING_TAIL, longest: LISTENING_TAIL * 4 }).await;
     let stats = embedded.player.client.fresh_stats().await;
+    let listener = embedded.listener.client.fresh_stats().await.media.received.e2ee;
+    let e2ee = E2eeSummary::new(&embedded.player.client, &stats, &listener);
     embedded.stop().await;
     let (heard, outcome) = (heard?, outcome?);
     let lost = stats.media.sent.packets.saturating_sub(heard.packets);
     let played = song.played(&outcome, Some(&heard));
-    summarize(&stats, heard, lost, played, json)
+    summarize(&stats, e2ee, heard, lost, played, json)
 }
 
 async fn play_to_others(
@@ -68,16 +70,24 @@ async fn play_to_others(
     let outcome = song.play(&mut call, &mut ear, None).await;
     let heard = ear.stop(Lingering { quiet: SILENCE_TAIL, longest: SILENCE_TAIL }).await;
     let stats = call.client.fresh_stats().await;
+    let e2ee = E2eeSummary::new(&call.client, &stats, &stats.media.received.e2ee);
     call.leave().await;
     let (heard, outcome) = (heard?, outcome?);
     let lost = heard.lost;
     let played = song.played(&outcome, None);
-    summarize(&stats, heard, lost, played, json)
+    summarize(&stats, e2ee, heard, lost, played, json)
 }
 
-fn summarize(stats: &CallStats, mut heard: Heard, lost: u64, played: Played, json: bool) -> Result<(), Error> {
+fn summarize(
+    stats: &CallStats,
+    e2ee: E2eeSummary,
+    mut heard: Heard,
+    lost: u64,
+    played: Played,
+    json: bool,
+) -> Result<(), Error> {
     let ended = heard.ended.take();
-    let summary = Summary { played: Some(played), ..Summary::new("play", stats, heard, lost) };
+    let summary = Summary { played: Some(played), ..Summary::new("play", stats, e2ee, heard, lost) };
     summary.print(json);
     ended.map_or(Ok(()), |reason| Err(Error::Ended { reason }))
 }

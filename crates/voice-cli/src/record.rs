@@ -12,7 +12,7 @@ use crate::{
     play::{DEMO_NAME, demo},
     process,
     recorder::Reservation,
-    summary::Summary,
+    summary::{E2eeSummary, Summary},
     target::{Call, Target},
     terminal,
 };
@@ -22,7 +22,7 @@ pub(crate) async fn run(args: RecordArgs) -> Result<(), Error> {
     let target = Target::from(target);
     let out_name = out.path().display().to_string();
     let recording = out.reserve()?;
-    let (heard, stats) = match target {
+    let (heard, stats, e2ee) = match target {
         Target::Embedded { timeout } => record_demo(recording, &out_name, seconds, timeout).await?,
         Target::Others(others) => {
             let mut call = others.join().await?;
@@ -30,13 +30,14 @@ pub(crate) async fn run(args: RecordArgs) -> Result<(), Error> {
             let ear = Ear::open(&call.client, Some(recording.begin()?), None);
             let heard = listen(&mut call, ear, seconds, None).await;
             let stats = call.client.fresh_stats().await;
+            let e2ee = E2eeSummary::new(&call.client, &stats, &stats.media.received.e2ee);
             call.leave().await;
-            (heard?, stats)
+            (heard?, stats, e2ee)
         }
     };
     let ended = heard.ended.clone();
     let lost = heard.lost;
-    Summary::new("record", &stats, heard, lost).print(json);
+    Summary::new("record", &stats, e2ee, heard, lost).print(json);
     match ended {
         // Taken out of the channel: a usual end of a recording.
         None | Some(EndReason::Left | EndReason::Disconnected | EndReason::Session { advice: Advice::Wait, .. }) => {
@@ -52,7 +53,7 @@ async fn record_demo(
     out_name: &str,
     seconds: Option<Duration>,
     timeout: Duration,
-) -> Result<(Heard, CallStats), Error> {
+) -> Result<(Heard, CallStats, E2eeSummary), Error> {
     let demo = demo().await?;
     let mut embedded = Embedded::start(timeout).await?;
     say_recording(DEMO_NAME, out_name);
@@ -60,8 +61,9 @@ async fn record_demo(
     let playback = embedded.player.client.play(demo);
     let heard = listen(&mut embedded.listener, ear, seconds, Some(playback)).await;
     let stats = embedded.listener.client.fresh_stats().await;
+    let e2ee = E2eeSummary::new(&embedded.listener.client, &stats, &stats.media.received.e2ee);
     embedded.stop().await;
-    Ok((heard?, stats))
+    Ok((heard?, stats, e2ee))
 }
 
 /// Listens until Ctrl-C, until the time is over, or until what plays is.

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use discord_voice::{CallStats, JoinTimes};
+use discord_voice::{CallStats, JoinTimes, VoiceClient, udp::E2eeStats};
 use serde::Serialize;
 
 use crate::{
@@ -25,6 +25,8 @@ pub(crate) struct Summary {
     pub(crate) packets_lost: u64,
     /// The transport encryption.
     pub(crate) mode: Option<String>,
+    /// The end-to-end encryption.
+    pub(crate) e2ee: E2eeSummary,
     /// Milliseconds from the first connection to the moment at which frames could flow.
     pub(crate) join_ms: Option<f64>,
     /// Milliseconds from the first connection to each step of joining.
@@ -38,6 +40,66 @@ pub(crate) struct Summary {
     pub(crate) recorded: Vec<Recorded>,
 }
 
+/// What the end-to-end encryption was like.
+#[derive(Debug, Serialize)]
+pub(crate) struct E2eeSummary {
+    /// The version of DAVE; 0 is none.
+    version: u16,
+    /// The epoch of the group at the end.
+    epoch: Option<u64>,
+    /// The group's code, for people to compare.
+    privacy_code: Option<String>,
+    /// Frames that were not sent because there was no key: nobody was there to hear them.
+    frames_held: u64,
+    /// Frames heard that were encrypted and authentic.
+    frames_decrypted: u64,
+    /// Frames heard in the clear, other than silence.
+    frames_plaintext: u64,
+    /// Frames that were not accepted.
+    frames_refused: u64,
+}
+
+impl E2eeSummary {
+    /// Of a call that speaks and the counters of who listens.
+    pub(crate) fn new(client: &VoiceClient, stats: &CallStats, listener: &E2eeStats) -> Self {
+        let status = client.e2ee();
+        let E2eeStats { plaintext_refused, missing_key, replayed, generation_refused, not_authentic, .. } = *listener;
+        Self {
+            version: status.version,
+            epoch: status.epoch,
+            privacy_code: status.privacy_code,
+            frames_held: stats.media.sent.frames_held,
+            frames_decrypted: listener.decrypted,
+            frames_plaintext: listener.plaintext,
+            frames_refused: plaintext_refused + missing_key + replayed + generation_refused + not_authentic,
+        }
+    }
+}
+
+impl fmt::Display for E2eeSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, epoch, privacy_code, frames_held, frames_decrypted, frames_plaintext, frames_refused } =
+            self;
+        match (version, epoch) {
+            (0, _) => f.write_str("not end-to-end encrypted")?,
+            (version, Some(epoch)) => write!(f, "end-to-end encrypted (DAVE {version}, epoch {epoch})")?,
+            (version, None) => write!(f, "end-to-end encrypted (DAVE {version}), alone in the call")?,
+        }
+        write!(f, ", {frames_decrypted} frames decrypted")?;
+        let others = [(frames_plaintext, "in the clear"), (frames_refused, "refused"), (frames_held, "not sent")];
+        for (count, what) in others.into_iter().filter(|(count, _)| **count > 0) {
+            write!(f, ", {count} {what}")?;
+        }
+        if let Some(code) = privacy_code {
+            f.write_str("\ncode     ")?;
+            for digits in code.as_bytes().chunks(5) {
+                write!(f, " {}", String::from_utf8_lossy(digits))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The steps of joining.
 #[derive(Debug, Serialize)]
 pub(crate) struct JoinSteps {
@@ -46,6 +108,7 @@ pub(crate) struct JoinSteps {
     discovered: Option<f64>,
     established: Option<f64>,
     confirmed: Option<f64>,
+    encrypted: Option<f64>,
 }
 
 /// What became of a file.
@@ -73,14 +136,15 @@ pub(crate) struct Played {
 
 impl Summary {
     /// `lost` counts the packets that `heard` misses.
-    pub(crate) fn new(command: &'static str, stats: &CallStats, heard: Heard, lost: u64) -> Self {
+    pub(crate) fn new(command: &'static str, stats: &CallStats, e2ee: E2eeSummary, heard: Heard, lost: u64) -> Self {
         Self {
             command,
             packets_sent: stats.media.sent.packets,
             packets_heard: heard.packets,
             packets_lost: lost,
             mode: stats.mode.map(|mode| mode.to_string()),
-            join_ms: stats.join.confirmed.map(millis),
+            e2ee,
+            join_ms: stats.join.joined.map(millis),
             join_steps_ms: JoinSteps::from(stats.join),
             cpu_ms: process::cpu_time().map(millis),
             played: None,
@@ -122,7 +186,7 @@ impl fmt::Display for Summary {
                 write!(f, ", {damaged} damaged ones left out")?;
             }
         }
-        write!(f, "\nmode      {}", self.mode.as_deref().unwrap_or("unknown"))?;
+        write!(f, "\nmode      {}, {}", self.mode.as_deref().unwrap_or("unknown"), self.e2ee)?;
         for (name, time) in [("joined in", self.join_ms), ("CPU used ", self.cpu_ms)] {
             if let Some(time) = time {
                 write!(f, "\n{name} {}", Millis(Duration::from_secs_f64(time / 1e3)))?;
@@ -140,6 +204,7 @@ impl From<JoinTimes> for JoinSteps {
             discovered: times.discovered.map(millis),
             established: times.established.map(millis),
             confirmed: times.confirmed.map(millis),
+            encrypted: times.encrypted.map(millis),
         }
     }
 }

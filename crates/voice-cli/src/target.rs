@@ -3,12 +3,13 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use discord_voice::{
-    Config, ConnectInfo, Connector, Driver, Event, Events, VoiceClient,
+    Config, ConnectInfo, Connector, Driver, E2ee, Event, Events, VoiceClient,
+    dave::DaveEvent,
     model::{ChannelId, GuildId},
 };
 
 use crate::{
-    args::TargetArgs,
+    args::{E2eeArg, TargetArgs},
     bot::{Bot, GatewayUrl},
     error::Error,
     terminal,
@@ -32,6 +33,8 @@ pub(crate) struct Others {
     way: Way,
     /// Certificates to trust as well.
     ca_cert: Option<PathBuf>,
+    /// What it makes of end-to-end encryption.
+    e2ee: E2ee,
     /// How long the join may take.
     timeout: Duration,
 }
@@ -47,7 +50,12 @@ enum Way {
 impl From<TargetArgs> for Target {
     fn from(args: TargetArgs) -> Self {
         let TargetArgs { endpoint, server_id, channel_id, user_id, session_id, token, .. } = args;
-        let TargetArgs { guild, channel, gateway, ca_cert, timeout, .. } = args;
+        let TargetArgs { guild, channel, gateway, ca_cert, e2ee, timeout, .. } = args;
+        let e2ee = match e2ee {
+            E2eeArg::Require => E2ee::Require,
+            E2eeArg::Prefer => E2ee::Prefer,
+            E2eeArg::Allow => E2ee::Allow,
+        };
         let direct = endpoint.zip(server_id).zip(channel_id).zip(user_id).zip(session_id).zip(token);
         let direct = direct.map(|(((((endpoint, server_id), channel_id), user_id), session_id), token)| ConnectInfo {
             channel_id,
@@ -60,7 +68,7 @@ impl From<TargetArgs> for Target {
         let bot = guild.zip(channel).map(|(guild, channel)| Way::Bot { guild, channel, gateway });
         // Half of either is wrong usage, which the command line does not let through.
         match direct.map(Way::Direct).or(bot) {
-            Some(way) => Self::Others(Others { way, ca_cert, timeout }),
+            Some(way) => Self::Others(Others { way, ca_cert, e2ee, timeout }),
             None => Self::Embedded { timeout },
         }
     }
@@ -69,12 +77,12 @@ impl From<TargetArgs> for Target {
 impl Others {
     /// Joins the call.
     pub(crate) async fn join(self) -> Result<Call, Error> {
-        let Self { way, ca_cert, timeout } = self;
+        let Self { way, ca_cert, e2ee, timeout } = self;
         let connector = connector(ca_cert)?;
         match way {
-            Way::Direct(info) => Call::join(&driver(connector)?, JOINED, info, timeout).await,
+            Way::Direct(info) => Call::join(&driver(connector, e2ee)?, JOINED, info, timeout).await,
             Way::Bot { guild, channel, gateway } => {
-                let (bot, client, events) = Bot::join(guild, channel, gateway, connector, timeout).await?;
+                let (bot, client, events) = Bot::join(guild, channel, gateway, (connector, e2ee), timeout).await?;
                 let call = Call { client, events, bot: Some(bot) };
                 call.say_joined(JOINED);
                 Ok(call)
@@ -103,8 +111,14 @@ impl Call {
     }
 
     fn say_joined(&self, who: &str) {
-        let stats = self.client.stats();
-        terminal::say_joined(who, &stats.join, &stats.mode.map_or_else(String::new, |mode| mode.to_string()));
+        let (stats, e2ee) = (self.client.stats(), self.client.e2ee());
+        let mode = stats.mode.map_or_else(String::new, |mode| mode.to_string());
+        let end_to_end = match e2ee.version {
+            0 => "not end-to-end encrypted",
+            _ if e2ee.is_encrypting => "end-to-end encrypted",
+            _ => "end-to-end encrypted as soon as somebody else is here",
+        };
+        terminal::say_joined(who, &stats.join, &format!("{mode}, {end_to_end}"));
     }
 
     /// Tells what happened to the call; `None` once it is over.
@@ -114,6 +128,9 @@ impl Call {
                 Event::Interrupted(_) => return Some("connection lost, resuming; audio goes on"),
                 Event::Released(_) => return Some("the voice server let go, waiting for another"),
                 Event::Resumed => return Some("resumed"),
+                Event::E2ee(DaveEvent::Upgraded) => return Some("end-to-end encrypted from now on"),
+                Event::E2ee(DaveEvent::Downgraded) => return Some("NOT end-to-end encrypted from now on"),
+                Event::E2ee(DaveEvent::Removed) => return Some("taken out of the encrypted group; silent until back"),
                 Event::Moved(_) => return Some("moved to another channel"),
                 Event::Ended(_) => return None,
                 _ => {}
@@ -131,8 +148,9 @@ impl Call {
 }
 
 /// Starts the media threads.
-pub(crate) fn driver(connector: Connector) -> Result<Driver, Error> {
+pub(crate) fn driver(connector: Connector, e2ee: E2ee) -> Result<Driver, Error> {
     let mut config = Config::default();
+    config.e2ee = e2ee;
     // There is no main gateway that could name another server.
     config.follow_timeout = Duration::ZERO;
     Driver::with_connector(config, connector).map_err(|source| Error::Driver { source })

@@ -28,6 +28,7 @@ pub(crate) fn say_joined(who: &str, times: &JoinTimes, mode: &str) {
         ("discovered", times.discovered),
         ("established", times.established),
         ("confirmed", times.confirmed),
+        ("encrypted", times.encrypted),
     ];
     let steps: Vec<String> =
         steps.iter().filter_map(|(name, at)| at.map(|at| format!("{name} {}", Millis(at)))).collect();

@@ -23,10 +23,14 @@ async fn an_embedded_call_hears_and_records_every_packet_unchanged() {
     assert_eq!(summary["played"]["frames_changed"], 0);
     assert_eq!(summary["played"]["end"], "finished");
     assert!(text(&summary["mode"]).starts_with("aead_"));
+    assert_eq!((&summary["e2ee"]["version"], &summary["e2ee"]["epoch"]), (&1.into(), &1.into()));
+    assert_eq!(text(&summary["e2ee"]["privacy_code"]).len(), 30);
+    assert_eq!(summary["e2ee"]["frames_decrypted"], 105, "silence too is encrypted by who makes it");
+    assert_eq!((&summary["e2ee"]["frames_plaintext"], &summary["e2ee"]["frames_held"]), (&0.into(), &0.into()));
     assert!(summary["join_ms"].as_f64() > Some(0.0));
     assert!(frames(&out) == sent, "what is recorded is what was sent");
     let steps = String::from_utf8_lossy(&output.stderr);
-    for step in ["connected", "identified", "discovered", "established"] {
+    for step in ["connected", "identified", "discovered", "established", "encrypted", "end-to-end encrypted"] {
         assert!(steps.contains(step), "{step} in {steps}");
     }
 }

@@ -148,4 +148,6 @@ pub struct JoinTimes {
     pub confirmed: Option<Duration>,
     /// The first frames could leave end-to-end encrypted, which takes somebody else in the call.
     pub encrypted: Option<Duration>,
+    /// The call was connected: frames flow, or there is nobody yet to hear them.
+    pub joined: Option<Duration>,
 }
