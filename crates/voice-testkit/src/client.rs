@@ -8,7 +8,7 @@ use std::{
 
 use discord_voice::{
     CallSession, EndReason, Event,
-    dave::DaveStatus,
+    dave::{DaveStats, DaveStatus},
     model::UserId,
     rtp::{Ssrc, Timestamp},
 };
@@ -212,6 +212,12 @@ impl Client {
     #[must_use]
     pub fn e2ee(&self) -> Option<&DaveStatus> {
         self.call.as_ref().map(CallSession::e2ee)
+    }
+
+    /// What its end-to-end encryption did and refused in this session.
+    #[must_use]
+    pub fn e2ee_stats(&self) -> Option<&DaveStats> {
+        self.call.as_ref().map(CallSession::e2ee_stats)
     }
 
     /// All it heard.

@@ -33,6 +33,12 @@ fn members_hear_each_other_soon_after_every_transition_of_calm_schedules() {
 }
 
 #[test]
+fn schedules_that_once_failed_pass() {
+    // A key package that crossed with proposals for a group that was not founded yet.
+    run(36_445);
+}
+
+#[test]
 fn a_seed_replays_exactly() {
     for seed in 1_000..1_005 {
         assert_eq!(run(seed), run(seed), "seed {seed}");

@@ -121,8 +121,13 @@ impl Delivery {
             }
             Ok(package) => {
                 self.stats.key_packages += 1;
-                // Who makes a new one has thrown its state away.
+                // Who makes a new one has thrown its state away. What it was asked to commit before there is a group may
+                // have reached it after that: it is taken back piece by piece, as it stops at one that it does not have.
+                let held = if self.epoch == 0 { self.proposals.held_by(user) } else { Vec::new() };
                 self.detach(now, user);
+                for reference in held {
+                    self.send(user, Message::revoke([reference]));
+                }
                 if let Some(member) = self.members.get_mut(&user) {
                     member.package = Some(package);
                 }

@@ -94,6 +94,11 @@ impl Proposals {
         self.made.iter().filter(|it| held.is_some_and(|held| held.contains(&it.reference))).collect()
     }
 
+    /// The references of what a user was sent.
+    pub(crate) fn held_by(&self, user: UserId) -> Vec<ProposalRef> {
+        self.held.get(&user).into_iter().flatten().copied().collect()
+    }
+
     /// Whether anybody was sent anything.
     pub(crate) fn is_out(&self) -> bool {
         self.held.values().any(|held| !held.is_empty())

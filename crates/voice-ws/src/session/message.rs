@@ -22,7 +22,7 @@ impl Session {
                 session_id: identity.session_id.clone(),
                 token: identity.token.clone(),
                 seq_ack: Some(self.seq_ack()),
-                channel_id: None,
+                channel_id: Some(identity.channel_id),
             })
         } else {
             self.state = State::Identifying { deadline };
@@ -30,6 +30,9 @@ impl Session {
             self.selected_mode = None;
             ClientMessage::Identify(Identify {
                 max_dave_protocol_version: self.config.max_dave_protocol_version,
+                // Required from version 9 on. Where the server knows only the guild, the group of the end-to-end
+                // encryption, whose id is the channel's, depends on it.
+                channel_id: Some(identity.channel_id),
                 ..Identify::new(
                     identity.server_id,
                     identity.user_id,

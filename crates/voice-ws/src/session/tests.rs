@@ -230,7 +230,7 @@ fn handshake_sends_what_the_protocol_says() {
     rig.select().unwrap();
     rig.text(&description(MODE));
     let identify = format!(
-        r#"{{"op":0,"d":{{"server_id":"1","user_id":"2","session_id":"{SESSION_ID}","token":"{TOKEN}","max_dave_protocol_version":0}}}}"#
+        r#"{{"op":0,"d":{{"server_id":"1","user_id":"2","session_id":"{SESSION_ID}","token":"{TOKEN}","max_dave_protocol_version":0,"channel_id":"3"}}}}"#
     );
     let select =
         format!(r#"{{"op":1,"d":{{"protocol":"udp","data":{{"address":"127.0.0.1","port":9,"mode":"{MODE}"}}}}}}"#);
@@ -607,7 +607,7 @@ fn resume_acknowledges_the_last_number_text_or_binary() {
         rig.input(Input::Connected);
         let resume = rig.take().pop().unwrap();
         let text = format!(
-            r#"{{"op":7,"d":{{"server_id":"1","session_id":"{SESSION_ID}","token":"{TOKEN}","seq_ack":{expected}}}}}"#
+            r#"{{"op":7,"d":{{"server_id":"1","session_id":"{SESSION_ID}","token":"{TOKEN}","seq_ack":{expected},"channel_id":"3"}}}}"#
         );
         assert_eq!(resume, text);
     }
