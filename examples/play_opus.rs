@@ -37,11 +37,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // The server stops when it is dropped, so it is kept to the end.
     let server = Server::bind(ServerConfig::default()).await?;
-    let info = credentials(args.get(1..).unwrap_or_default())?.map_or_else(|| ticket(&server, PLAYER), Ok)?;
+    // Calls are end-to-end encrypted: with nobody else in it there is no key, and nothing leaves.
+    let (info, _listener) = match credentials(args.get(1..).unwrap_or_default())? {
+        Some(info) => (info, None),
+        None => (ticket(&server, PLAYER)?, Some(VoiceClient::connect(ticket(&server, LISTENER)?).await?)),
+    };
 
     let (client, mut events) = VoiceClient::connect(info).await?;
     let stats = client.stats();
-    println!("joined in {:?}, {:?}", stats.join.established.unwrap_or_default(), stats.mode);
+    println!("joined in {:?}, {:?}", stats.join.joined.unwrap_or_default(), stats.mode);
+    if let Some(code) = client.e2ee().privacy_code {
+        println!("end-to-end encrypted; everybody in the call sees this code: {code}");
+    }
 
     // Another thread reads the file ahead, up to a second: the media thread must never wait for a disk.
     let playback = client.play(Prefetch::spawn(song, 50));
@@ -54,6 +61,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let sent = client.fresh_stats().await.media.sent;
     println!("{end} after {:?}: {} packets, {} underruns", playback.position(), sent.packets, playback.underruns());
+    if sent.frames_held > 0 {
+        println!("{} frames were not sent: nobody was there to hear them", sent.frames_held);
+    }
 
     client.leave().await?;
     match end {
@@ -86,6 +96,7 @@ fn ticket(server: &Server, user: UserId) -> Result<ConnectInfo, Box<dyn Error>> 
 }
 
 const PLAYER: UserId = UserId::new(1);
+const LISTENER: UserId = UserId::new(2);
 
 /// Speech over music, made for this project.
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/demo.opus");

@@ -50,6 +50,9 @@ impl Caller {
                     self.call.handle_input(now, CallInput::Ws(voice_ws::Input::Connected));
                 }
                 CallOutput::Ws(WsAction::Text(text)) => core.handle_input(now, Input::Text { connection, text: &text }),
+                CallOutput::Ws(WsAction::Binary(bytes)) => {
+                    core.handle_input(now, Input::Binary { connection, bytes: &bytes });
+                }
                 CallOutput::Ws(WsAction::Close(code)) => {
                     core.handle_input(now, Input::Disconnected { connection, code: Some(code) });
                 }
@@ -58,10 +61,14 @@ impl Caller {
                 CallOutput::Media(MediaCommand::Start(sender, receiver)) => {
                     self.media = Some((sender, receiver, Keepalive::new(now)));
                 }
-                CallOutput::Media(MediaCommand::Bind(ssrc, user)) => {
-                    self.media.iter_mut().for_each(|(_, receiver, _)| receiver.bind(now, ssrc, user));
+                CallOutput::Media(MediaCommand::Stop) => self.media = None,
+                // Who speaks, who left, and the keys of the end-to-end encryption.
+                CallOutput::Media(command) => {
+                    if let Some((sender, receiver, _)) = &mut self.media {
+                        // What is left says when audio may begin, and in this example nobody speaks before a second.
+                        let _ = command.apply(now, sender, receiver);
+                    }
                 }
-                CallOutput::Ws(_) | CallOutput::Media(_) => {}
                 CallOutput::Event(event) => println!("user {}: {event:?}", self.call.info().user_id),
                 CallOutput::Timeout(at) => {
                     // The server sends nothing to an address that it has heard nothing from.
@@ -103,6 +110,11 @@ fn settle(now: Instant, core: &mut Core, callers: &mut [Caller], datagrams: &mut
         match core.poll_output() {
             Output::Text { connection, text } => {
                 let input = CallInput::Ws(voice_ws::Input::Text(&text));
+                let caller = callers.iter_mut().find(|caller| caller.connection == connection);
+                caller.expect("nobody else connected").call.handle_input(now, input);
+            }
+            Output::Binary { connection, bytes } => {
+                let input = CallInput::Ws(voice_ws::Input::Binary(&bytes));
                 let caller = callers.iter_mut().find(|caller| caller.connection == connection);
                 caller.expect("nobody else connected").call.handle_input(now, input);
             }

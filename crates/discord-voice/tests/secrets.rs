@@ -7,7 +7,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use common::{ALICE, Counted, GUILD, driver, info, server, within};
+use common::{ALICE, BOB, Counted, GUILD, capacity, driver_with, info, join, next_sound, server, within};
+use discord_voice::{Config, dave::SigningKey};
 use voice_server::{Fault, FaultKind};
 
 #[derive(Clone, Default)]
@@ -33,12 +34,21 @@ async fn a_full_trace_of_a_call_shows_no_token_no_session_id_and_no_key() {
     tracing::subscriber::set_global_default(subscriber).expect("the only one of this process");
 
     let server = server().await;
-    let driver = driver(&server);
+    let signing_key = SigningKey::generate();
+    let mut config = Config::default();
+    config.signing_key = Some(signing_key.clone());
+    let seen_config = format!("{config:?} {signing_key:?}");
+    let driver = driver_with(&server, config);
+    let (peer, _peer_events) = join(&server, &common::driver(&server), BOB).await;
+    let mut heard = peer.receive(capacity(100));
     let info = info(&server, GUILD, ALICE);
     let (token, session) = (info.token.expose().to_owned(), info.session_id.expose().to_owned());
     let shown = format!("{info:?}");
     let (client, mut events) = within(async { driver.connect(info).await }).await.expect("a call");
     within(client.play(Counted::new(3)).finished()).await;
+    assert_eq!(next_sound(&mut heard).await.0, ALICE);
+    let code = within(client.verification_code(BOB)).await.expect("Bob is in the group");
+    assert_eq!(Some(code), within(peer.verification_code(ALICE)).await);
     server.inject(Fault::all(FaultKind::Reset));
     while !matches!(within(events.next()).await, Some(discord_voice::Event::Resumed)) {}
     let seen = format!("{client:?} {events:?} {driver:?} {:?}", client.fresh_stats().await);
@@ -54,4 +64,19 @@ async fn a_full_trace_of_a_call_shows_no_token_no_session_id_and_no_key() {
     }
     // Keys are arrays of numbers on the wire.
     assert!(!log.contains("secret_key"));
+    // The key that signs, in the forms in which bytes are printed. Those of the frames are never values that can be
+    // printed; that they were made is known from what was heard.
+    let stats = client.stats().e2ee;
+    assert_eq!(stats.welcomes_applied + stats.commits_applied, 1, "{stats:?}");
+    let private = signing_key.to_bytes();
+    let forms = [
+        format!("{:?}", &private[..8]).trim_matches(['[', ']']).to_owned(),
+        private[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        private[..8].iter().map(|byte| format!("{byte:02X}")).collect::<String>(),
+    ];
+    for form in &forms {
+        for text in [&log, &shown, &seen, &seen_config] {
+            assert!(!text.contains(form.as_str()), "the signing key is shown");
+        }
+    }
 }

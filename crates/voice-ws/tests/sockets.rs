@@ -59,7 +59,7 @@ async fn reset_connection_is_resumed_where_it_broke() {
         let mut peer = server.accept().await;
         peer.text(HELLO).await;
         let resume = peer.read().await;
-        assert!(resume.starts_with(r#"{"op":7,"#) && resume.ends_with(r#""seq_ack":1}}"#), "{resume}");
+        assert!(resume.starts_with(r#"{"op":7,"#) && resume.ends_with(r#""seq_ack":1,"channel_id":"3"}}"#), "{resume}");
         peer.text(r#"{"op":18,"d":{},"seq":2}"#).await;
         peer.text(RESUMED).await;
         assert_eq!(peer.ignore_until_closed().await, Some(1000));

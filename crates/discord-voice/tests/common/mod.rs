@@ -32,11 +32,15 @@ pub(crate) async fn server() -> Server {
 }
 
 pub(crate) fn driver(server: &Server) -> Driver {
+    driver_with(server, Config::default())
+}
+
+pub(crate) fn driver_with(server: &Server, config: Config) -> Driver {
     let connector = match server.certificate_pem() {
         Some(pem) => Connector::with_extra_roots(pem.as_bytes()).expect("the server's certificate"),
         None => Connector::new(),
     };
-    Driver::with_connector(Config::default(), connector).expect("media threads")
+    Driver::with_connector(config, connector).expect("media threads")
 }
 
 /// Fresh credentials for a user.
