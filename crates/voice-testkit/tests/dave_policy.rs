@@ -1,4 +1,4 @@
-//! What a call makes of end-to-end encryption that is not there, that ends, or that somebody goes without.
+//! What a call makes of encryption that somebody goes without: the whole call, one who speaks in the clear, one alone.
 
 use std::{sync::Arc, time::Duration};
 
@@ -91,18 +91,6 @@ fn who_requires_encryption_leaves_a_call_that_loses_it_and_says_why() {
         assert!(!world.client(user).saw(|event| matches!(event, Event::E2ee(DaveEvent::Downgraded))));
     }
     assert!(world.client(BOB).frames_from(ALICE).len() >= before - 5, "what was encrypted was heard");
-}
-
-#[test]
-fn who_requires_encryption_does_not_join_a_call_without_it() {
-    let mut world = world(21, DaveMode::Off);
-    world.begin_join_with(ALICE, &config(E2ee::Require));
-    world.run_until(|world| world.client(ALICE).ended().is_some());
-    assert_eq!(world.client(ALICE).ended(), Some(&EndReason::NotEncrypted));
-    assert_eq!(world.client(ALICE).media_starts(), 0);
-    // Others do.
-    world.begin_join_with(BOB, &config(E2ee::Prefer));
-    world.run_until(|world| world.client(BOB).is_established());
 }
 
 /// A packet that the server seals for Bob as one of Alice, with a frame that nobody encrypted.

@@ -1,4 +1,4 @@
-//! Calls that require end-to-end encryption, and calls that only prefer it, where the server ends it.
+//! A server that does not encrypt, or that ends the encryption for no reason that anybody can see.
 
 use std::time::Duration;
 
