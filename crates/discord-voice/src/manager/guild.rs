@@ -1,10 +1,13 @@
 //! What the manager knows of one guild.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{
-    Notify,
-    mpsc::{Sender, WeakSender},
+use tokio::{
+    sync::{
+        Notify,
+        mpsc::{Sender, WeakSender},
+    },
+    time::Instant,
 };
 use voice_model::{GuildId, UserId};
 use voice_ws::Identity;
@@ -28,6 +31,8 @@ pub(super) struct Guild {
     pub(super) open: Option<u64>,
     /// The call, and the server it is connected to.
     pub(super) call: Option<(WeakSender<ControlCommand>, Identity)>,
+    /// When the call was told to follow to another server.
+    followed_at: Option<Instant>,
 }
 
 impl Guild {
@@ -41,6 +46,7 @@ impl Guild {
             leaving: false,
             open: None,
             call: None,
+            followed_at: None,
         }
     }
 
@@ -67,7 +73,27 @@ impl Guild {
             // Refused by a call too busy to take it, it is tried again with the next event.
             if commands.try_send(ControlCommand::Update(named.clone())).is_ok() {
                 *used = named;
+                self.followed_at = Some(Instant::now());
             }
         }
     }
+
+    /// Lets the call follow into a channel whose server was named before the channel was. With the old channel's id it
+    /// would look for an end-to-end encrypted group in which nobody is.
+    pub(super) fn follow_channel(&mut self) {
+        let Some(commands) = self.commands() else { return };
+        let (Some((_, used)), Some(Ok(named))) = (&mut self.call, self.collector.connect_info()) else { return };
+        let just_followed = self.followed_at.is_some_and(|at| at.elapsed() <= EARLY_SERVER);
+        let same_server = (&used.endpoint, &used.token) == (&named.endpoint, &named.token);
+        if just_followed
+            && same_server
+            && used.channel_id != named.channel_id
+            && commands.try_send(ControlCommand::Update(named.clone())).is_ok()
+        {
+            *used = named;
+        }
+    }
 }
+
+/// How long before the channel of a move its server may be named.
+const EARLY_SERVER: Duration = Duration::from_secs(2);

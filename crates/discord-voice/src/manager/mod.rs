@@ -162,6 +162,7 @@ impl Inner {
                 if let Some(commands) = guild.commands() {
                     let _ = commands.try_send(ControlCommand::Moved(channel));
                 }
+                guild.follow_channel();
             }
             Some(_) => {}
         }
