@@ -72,7 +72,7 @@ impl Ours {
                     self.openers.entry(user).or_insert_with(|| stranger.for_another_sender()).set_mode(now, mode);
                 }
                 DaveOutput::ReceiveDefault(mode) => self.stranger.set_mode(now, mode),
-                DaveOutput::Forget(user) => drop(self.openers.remove(&user)),
+                DaveOutput::Forget(user) => self.openers.get_mut(&user).into_iter().for_each(FrameOpener::erase),
                 _ => {}
             }
         }

@@ -26,6 +26,8 @@ pub enum ReceiveMode {
     /// Nothing is accepted in the clear, at once. Keys stay.
     #[default]
     Hold,
+    /// The sender is in no group any more: keys run out in ten seconds. What is accepted in the clear stays as it is.
+    Expire,
     /// Frames without end-to-end encryption are accepted. Keys run out in ten seconds.
     Passthrough,
     /// This is the sender's newest secret. Older ones run out in ten seconds, and so does what is accepted in the

@@ -113,6 +113,8 @@ pub struct DaveSession {
     membership: Option<Membership>,
     transitions: Transitions,
     answered: VecDeque<u16>,
+    /// The last transition that could not be followed, until this member is in a group again.
+    lost: Option<u16>,
     outputs: VecDeque<DaveOutput>,
     stats: DaveStats,
 }
@@ -133,6 +135,7 @@ impl DaveSession {
             membership: None,
             transitions: Transitions::default(),
             answered: VecDeque::new(),
+            lost: None,
             outputs: VecDeque::new(),
             stats: DaveStats::default(),
         }
@@ -204,6 +207,7 @@ impl DaveSession {
     }
 
     fn handle_session_description(&mut self, version: u16) {
+        self.lost = None;
         self.transitions.clear();
         self.version = version;
         if version == 0 {
@@ -226,9 +230,11 @@ impl DaveSession {
     }
 
     /// Says again what the gateway may not have heard, and without which it would wait for this member.
-    ///
-    /// An opcode 31 is among it only in effect: the key package that came after it says the same.
     fn handle_resumed(&mut self) {
+        if let Some(transition_id) = self.lost {
+            let message = ClientMessage::MlsInvalidCommitWelcome(MlsInvalidCommitWelcome { transition_id });
+            self.outputs.push_back(DaveOutput::Message(OutgoingMessage::Text(message)));
+        }
         let Some(membership) = &self.membership else { return };
         let package = membership.open_key_package().map(|package| ClientBinary::KeyPackage(package).encode());
         let commit = membership.own_commit().map(|commit| ClientBinary::CommitWelcome(&commit).encode());
@@ -391,6 +397,7 @@ impl DaveSession {
             let message = ClientMessage::MlsInvalidCommitWelcome(MlsInvalidCommitWelcome { transition_id });
             self.outputs.push_back(DaveOutput::Message(OutgoingMessage::Text(message)));
         }
+        self.lost = Some(transition_id);
         self.stats.recoveries += 1;
         self.outputs.push_back(DaveOutput::Event(DaveEvent::Recovering { reason }));
         // Also when the answer of the first time still holds, because numbers come back: the gateway may have added
@@ -400,6 +407,7 @@ impl DaveSession {
 
     fn enter_epoch(&mut self, transition_id: u16) {
         self.answered.retain(|id| *id != transition_id);
+        self.lost = None;
         if let Some(event) = self.membership.as_ref().and_then(epoch_changed) {
             self.outputs.push_back(DaveOutput::Event(event));
         }
@@ -415,7 +423,12 @@ impl DaveSession {
             self.hold_newcomers();
         }
         if let Some(membership) = self.membership.as_ref().filter(|_| version > 0) {
-            for user in user_ids(membership) {
+            let members = user_ids(membership);
+            // Who is in the call and not in the group has no key that the others would take for theirs.
+            for user in self.users.others().filter(|user| !members.contains(user)) {
+                self.outputs.push_back(DaveOutput::Receive { user, mode: ReceiveMode::Expire });
+            }
+            for user in members {
                 if user == self.config.user {
                     secret = membership.base_secret(user);
                 } else if self.users.is_connected(user)
@@ -439,13 +452,15 @@ impl DaveSession {
     /// Switches the sending side.
     fn execute(&mut self, transition: Transition) {
         let Transition { version, secret, .. } = transition;
+        // A version that was described and never came into force is a promise too.
+        let promised = self.version.max(self.active.unwrap_or(0)) > 0;
         let before = self.active.replace(version);
         self.stats.transitions_executed += 1;
         if version == 0 {
             self.version = 0;
             self.membership = None;
             self.send(SendMode::Passthrough);
-            if before.is_some_and(|before| before > 0) {
+            if promised {
                 self.outputs.push_back(DaveOutput::Event(DaveEvent::Downgraded));
             }
             return;

@@ -14,8 +14,14 @@ pub(super) struct Nonces {
 }
 
 impl Nonces {
-    pub(super) fn new() -> Self {
-        Self { next: 0, missing: VecDeque::with_capacity(MAX_MISSING) }
+    /// All from this one on are good: 0, or where others stopped. What was missing there stays away.
+    pub(super) fn from(next: u64) -> Self {
+        Self { next, missing: VecDeque::with_capacity(MAX_MISSING) }
+    }
+
+    /// The lowest nonce above all that were accepted.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
     }
 
     /// Whether a frame with this nonce was not accepted before, as far as is remembered.
@@ -54,7 +60,7 @@ mod tests {
     #[test]
     fn sequences_are_accepted_and_refused_as_in_libdave() {
         for case in load("replay_window").list("cases") {
-            let mut nonces = Nonces::new();
+            let mut nonces = Nonces::from(0);
             let steps = case.text("steps");
             let answer: String = steps.split(',').map(|step| step_answer(&mut nonces, step)).collect();
             assert_eq!(answer, case.text("answer"), "{steps}");
@@ -74,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_room_for_missing_nonces_never_grows() {
-        let mut nonces = Nonces::new();
+        let mut nonces = Nonces::from(0);
         let room = nonces.missing.capacity();
         for nonce in (0..1_000_000).step_by(777) {
             nonces.commit(nonce);
@@ -112,7 +118,7 @@ mod tests {
         fn it_answers_as_the_rule_with_nothing_clever_about_it(
             steps in proptest::collection::vec((-1_500i64..1_500, any::<bool>()), 1..300),
         ) {
-            let (mut nonces, mut naive, mut at) = (Nonces::new(), Naive::default(), 0i64);
+            let (mut nonces, mut naive, mut at) = (Nonces::from(0), Naive::default(), 0i64);
             for (step, authentic) in steps {
                 let nonce = (at + step).max(0);
                 let accepted = nonces.accepts(nonce as u64);

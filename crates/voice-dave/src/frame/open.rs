@@ -15,7 +15,7 @@ use super::{
     seal::GENERATION_SHIFT,
     trailer::Trailer,
 };
-use crate::{BaseSecret, ReceiveMode};
+use crate::{BaseSecret, ReceiveMode, secret::SecretId};
 
 /// Opens the frames of one sender, in place and without allocating.
 ///
@@ -43,6 +43,8 @@ use crate::{BaseSecret, ReceiveMode};
 pub struct FrameOpener {
     /// The newest first.
     keys: VecDeque<Box<Keys>>,
+    /// What keys that are gone have seen: their secret may come again. The newest first.
+    retired: [Option<Retired>; MAX_RETIRED],
     plaintext: Window,
     /// Plaintext is accepted whatever the window says.
     lenient: bool,
@@ -91,7 +93,21 @@ impl FrameOpener {
     /// accepted in the clear just as here.
     #[must_use]
     pub const fn for_another_sender(&self) -> Self {
-        Self { keys: VecDeque::new(), plaintext: self.plaintext, lenient: self.lenient }
+        let retired = [None; MAX_RETIRED];
+        Self { keys: VecDeque::new(), retired, plaintext: self.plaintext, lenient: self.lenient }
+    }
+
+    /// Erases the keys at once, as for a sender who left. What they have seen is remembered: if their secret comes
+    /// again, no frame is opened a second time.
+    pub fn erase(&mut self) {
+        while let Some(keys) = self.keys.pop_back() {
+            self.retire(&keys);
+        }
+    }
+
+    /// Accepts in the clear what another one accepts, as if it was made of that.
+    pub const fn begin_like(&mut self, other: &Self) {
+        (self.plaintext, self.lenient) = (other.plaintext, other.lenient);
     }
 
     /// Whether frames without end-to-end encryption are accepted in every mode, which the protocol does not allow: for
@@ -106,6 +122,7 @@ impl FrameOpener {
         self.expire(now);
         match mode {
             ReceiveMode::Hold => self.plaintext = Window::Closed,
+            ReceiveMode::Expire => self.limit_keys(now),
             ReceiveMode::Passthrough => {
                 self.plaintext = Window::Open;
                 self.limit_keys(now);
@@ -156,7 +173,12 @@ impl FrameOpener {
     /// Erases the keys whose time is over. [`open`](Self::open) does so itself; call it for senders who are
     /// silent.
     pub fn expire(&mut self, now: Instant) {
-        self.keys.retain(|keys| keys.expires_at.is_none_or(|at| now <= at));
+        let over = |keys: &Keys| keys.expires_at.is_some_and(|at| now > at);
+        while let Some(index) = self.keys.iter().position(|keys| over(keys)) {
+            if let Some(keys) = self.keys.remove(index) {
+                self.retire(&keys);
+            }
+        }
         self.keys.iter_mut().for_each(|keys| keys.forget_generations(now));
     }
 
@@ -186,12 +208,25 @@ impl FrameOpener {
 
     fn install(&mut self, now: Instant, secret: BaseSecret) {
         // A second one of the same secret would accept again what the first has seen.
-        if self.keys.iter().any(|keys| keys.secret.same_as(&secret)) {
+        let id = secret.id();
+        if self.keys.iter().any(|keys| keys.id == id) {
             return;
         }
         self.limit_keys(now);
-        self.keys.truncate(MAX_KEYS - 1);
-        self.keys.push_front(Box::new(Keys::new(now, secret)));
+        while self.keys.len() >= MAX_KEYS
+            && let Some(oldest) = self.keys.pop_back()
+        {
+            self.retire(&oldest);
+        }
+        let retired = self.retired.iter_mut().find(|retired| retired.is_some_and(|retired| retired.id == id));
+        let next = retired.and_then(Option::take).map_or(0, |retired| retired.next_nonce);
+        self.keys.push_front(Box::new(Keys::new(now, &secret, next)));
+    }
+
+    fn retire(&mut self, keys: &Keys) {
+        let free = self.retired.iter().position(Option::is_none).unwrap_or(MAX_RETIRED - 1);
+        self.retired[..=free].rotate_right(1);
+        self.retired[0] = Some(Retired { id: keys.id, next_nonce: keys.nonces.next() });
     }
 
     fn limit_keys(&mut self, now: Instant) {
@@ -208,9 +243,16 @@ impl fmt::Debug for FrameOpener {
     }
 }
 
+/// What the keys of one base secret have seen.
+#[derive(Clone, Copy, Debug)]
+struct Retired {
+    id: SecretId,
+    next_nonce: u64,
+}
+
 /// The keys of one base secret.
 struct Keys {
-    secret: BaseSecret,
+    id: SecretId,
     /// Stands at the oldest generation that is kept.
     ratchet: Ratchet,
     installed_at: Instant,
@@ -234,11 +276,11 @@ struct End {
 }
 
 impl Keys {
-    fn new(now: Instant, secret: BaseSecret) -> Self {
-        let ratchet = Ratchet::new(&secret);
+    fn new(now: Instant, secret: &BaseSecret, next_nonce: u64) -> Self {
+        let ratchet = Ratchet::new(secret);
         let current = Cipher::new(&ratchet.key(0).expect("the ratchet starts with it"));
         Self {
-            secret,
+            id: secret.id(),
             ratchet,
             installed_at: now,
             expires_at: None,
@@ -246,7 +288,7 @@ impl Keys {
             current,
             other: None,
             ends: [None; MAX_ENDS],
-            nonces: Nonces::new(),
+            nonces: Nonces::from(next_nonce),
         }
     }
 
@@ -346,6 +388,8 @@ fn later(now: Instant, by: Duration) -> Instant {
 /// Base secrets of one sender kept at once; epochs that follow each other faster than these last ten seconds
 /// lose the oldest.
 const MAX_KEYS: usize = 16;
+/// Secrets of one sender whose keys are gone, of which it is known what they have seen.
+const MAX_RETIRED: usize = 8;
 /// Generations that a frame may be ahead of the newest authentic one (libdave, `kMaxGenerationGap`).
 const MAX_AHEAD: u32 = 250;
 /// No sender has more frames: 50 of audio and two videos of 60 (libdave, `kMaxFramesPerSecond`).

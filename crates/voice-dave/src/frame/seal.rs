@@ -12,6 +12,7 @@ use super::{
 use crate::{
     BaseSecret, Codec, SendMode,
     codec::{has_start_code, lay_out},
+    secret::SecretId,
 };
 
 /// Protects the frames of one sender, in place and without allocating.
@@ -133,34 +134,35 @@ impl FrameSealer {
     }
 
     fn install(&mut self, secret: BaseSecret) {
-        if self.keys.as_ref().is_some_and(|keys| keys.secret.same_as(&secret)) {
+        let id = secret.id();
+        if self.keys.as_ref().is_some_and(|keys| keys.id == id) {
             return;
         }
-        let again = self.spent.iter_mut().find(|spent| spent.as_ref().is_some_and(|old| old.secret.same_as(&secret)));
+        let again = self.spent.iter_mut().find(|spent| spent.is_some_and(|old| old.id == id));
         let counter = again.and_then(Option::take).map_or(0, |spent| spent.counter);
-        if let Some(before) = self.keys.replace(Box::new(Keys::new(secret, counter))) {
-            self.retire(*before);
+        if let Some(before) = self.keys.replace(Box::new(Keys::new(&secret, counter))) {
+            self.retire(&before);
         }
     }
 
     /// Remembers how far keys came, in place of those that are out of use for the longest.
-    fn retire(&mut self, keys: Keys) {
+    fn retire(&mut self, keys: &Keys) {
         let free = self.spent.iter().position(Option::is_none).unwrap_or(MAX_SPENT - 1);
         self.spent[..=free].rotate_right(1);
-        self.spent[0] = Some(Spent { secret: keys.secret, counter: keys.counter });
+        self.spent[0] = Some(Spent { id: keys.id, counter: keys.counter });
     }
 }
 
 /// How far the keys of a secret came.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Spent {
-    secret: BaseSecret,
+    id: SecretId,
     counter: u64,
 }
 
 /// The keys of one base secret.
 struct Keys {
-    secret: BaseSecret,
+    id: SecretId,
     ratchet: Ratchet,
     cipher: Cipher,
     /// The generation and the low 24 bits of the last nonce that was used.
@@ -168,12 +170,12 @@ struct Keys {
 }
 
 impl Keys {
-    fn new(secret: BaseSecret, counter: u64) -> Self {
-        let mut ratchet = Ratchet::new(&secret);
+    fn new(secret: &BaseSecret, counter: u64) -> Self {
+        let mut ratchet = Ratchet::new(secret);
         let generation = generation(counter).unwrap_or(u32::MAX);
         ratchet.advance_to(generation);
         let cipher = Cipher::new(&ratchet.key(generation).expect("the ratchet is at this generation"));
-        Self { secret, ratchet, cipher, counter }
+        Self { id: secret.id(), ratchet, cipher, counter }
     }
 
     /// Encrypts `buffer[..media_len]` but for the clear ranges, and writes the trailer behind it.

@@ -186,8 +186,9 @@ impl Epoch {
     }
 }
 
-/// How many proposals of one epoch are kept: many more than a call has members.
-const MAX_QUEUED: usize = 4096;
+/// How many proposals of one epoch are kept: more than a call has members, and than fit into one message that commits
+/// them.
+const MAX_QUEUED: usize = 512;
 
 /// How many proposals against this member are remembered in one epoch.
 const MAX_OWN_REMOVALS: usize = 16;

@@ -102,7 +102,9 @@ impl Client {
                 Step::Default(receive_name(&mode))
             }
             DaveOutput::Forget(user) => {
-                self.openers.remove(&user);
+                if let Some(opener) = self.openers.get_mut(&user) {
+                    opener.erase();
+                }
                 Step::Forget(user)
             }
             DaveOutput::Event(event) => Step::Event(event),
@@ -222,6 +224,7 @@ impl Client {
 
 fn receive_name(mode: &ReceiveMode) -> &'static str {
     match mode {
+        ReceiveMode::Expire => "expire",
         ReceiveMode::Hold => "hold",
         ReceiveMode::Passthrough => "passthrough",
         ReceiveMode::Decrypt(_) => "decrypt",

@@ -6,6 +6,7 @@ mod commits;
 mod defects;
 mod groups;
 mod proposals;
+mod replays;
 mod resume;
 mod transitions;
 mod welcomes;

@@ -16,7 +16,10 @@ pub(super) struct Openers {
 #[derive(Debug)]
 struct User {
     opener: FrameOpener,
-    /// The user has left; what is still on its way is opened until then.
+    /// The user has left. Only what their keys have seen is remembered then, so that no frame is heard twice if they
+    /// come again with the same secret.
+    left: bool,
+    /// What is still on its way is opened until then.
     until: Option<Instant>,
 }
 
@@ -24,15 +27,18 @@ impl Openers {
     /// Whether there was room for the user.
     pub(super) fn set_mode(&mut self, now: Instant, user: UserId, mode: ReceiveMode) -> bool {
         if !self.users.contains_key(&user) && self.users.len() >= MAX_USERS {
-            self.users.retain(|_, user| user.until.is_none());
+            self.users.retain(|_, user| !user.left);
             if self.users.len() >= MAX_USERS {
                 return false;
             }
         }
         let default = &self.default;
         let entry = self.users.entry(user);
-        let user = entry.or_insert_with(|| User { opener: default.for_another_sender(), until: None });
-        user.until = None;
+        let user = entry.or_insert_with(|| User { opener: default.for_another_sender(), left: false, until: None });
+        if user.is_gone() {
+            user.opener.begin_like(default);
+        }
+        (user.left, user.until) = (false, None);
         user.opener.set_mode(now, mode);
         true
     }
@@ -51,24 +57,37 @@ impl Openers {
 
     pub(super) fn forget(&mut self, user: UserId, until: Instant) {
         if let Some(user) = self.users.get_mut(&user) {
-            user.until = Some(until);
+            (user.left, user.until) = (true, Some(until));
         }
     }
 
     pub(super) fn open(&mut self, now: Instant, user: UserId, frame: &mut [u8]) -> Result<Opened, OpenError> {
-        let opener = self.users.get_mut(&user).map_or(&mut self.default, |user| &mut user.opener);
+        let known = self.users.get_mut(&user).filter(|user| !user.is_gone());
+        let opener = known.map_or(&mut self.default, |user| &mut user.opener);
         opener.open(now, Media::Audio, frame)
     }
 
     /// Drops what nobody needs any more, above all keys.
     pub(super) fn expire(&mut self, now: Instant) {
-        self.users.retain(|_, user| user.until.is_none_or(|until| now < until));
-        self.users.values_mut().for_each(|user| user.opener.expire(now));
+        for user in self.users.values_mut() {
+            user.opener.expire(now);
+            if user.until.is_some_and(|until| now >= until) {
+                user.opener.erase();
+                user.until = None;
+            }
+        }
     }
 
     /// When [`expire`](Self::expire) has something to do.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.users.values().filter_map(|user| user.opener.poll_timeout().into_iter().chain(user.until).min()).min()
+    }
+}
+
+impl User {
+    /// The user has left, and nothing of theirs is on its way any more.
+    const fn is_gone(&self) -> bool {
+        self.left && self.until.is_none()
     }
 }
 

@@ -591,3 +591,24 @@ fn the_longest_frame_fits_a_datagram_in_every_transport_mode() {
         assert!(len + FrameSealer::MAX_OVERHEAD - 12 <= voice_rtp::MAX_DATAGRAM_LEN);
     }
 }
+
+#[test]
+fn a_frame_is_not_heard_again_after_its_sender_was_forgotten_and_came_back_with_the_same_key() {
+    let mut call = Encrypted::new();
+    call.send_with(1);
+    call.receive_with(1);
+    let first = call.0.sealed(b"secret words");
+    call.0.arrive(&first);
+    assert_eq!(call.0.heard(), from_alice(&[b"secret words"]));
+    call.0.receiver.forget(call.0.now, ALICE);
+    call.0.now += Duration::from_millis(1_100);
+    call.0.heard();
+    call.receive_with(1);
+    call.0.receiver.bind(call.0.now, ssrc(), ALICE);
+    call.0.arrive(&first);
+    assert_eq!(call.0.heard(), from_alice(&[]));
+    // It waited for another key, in vain.
+    call.0.now += Duration::from_millis(1_100);
+    assert_eq!(call.0.heard(), from_alice(&[]));
+    assert_eq!((call.stats().decrypted, call.stats().replayed), (1, 1));
+}

@@ -29,7 +29,7 @@ fn nonce(frame: &[u8]) -> u32 {
 /// A sealer that goes on after this many frames.
 fn worn(secret: [u8; 16], counter: u64) -> FrameSealer {
     let mut sealer = FrameSealer::new();
-    sealer.keys = Some(Box::new(Keys::new(BaseSecret::new(secret), counter)));
+    sealer.keys = Some(Box::new(Keys::new(&BaseSecret::new(secret), counter)));
     sealer.state = State::Encrypt;
     sealer
 }
@@ -37,7 +37,7 @@ fn worn(secret: [u8; 16], counter: u64) -> FrameSealer {
 #[test]
 fn frames_are_sealed_as_by_libdave_with_nonces_of_every_length() {
     for case in load("opus_frames").list("cases") {
-        let mut keys = Keys::new(BaseSecret::new([0; 16]), 0);
+        let mut keys = Keys::new(&BaseSecret::new([0; 16]), 0);
         let nonce = case.number("nonce");
         // The case gives the key of the nonce's generation rather than the base secret.
         keys.counter = nonce.wrapping_sub(1);
@@ -206,7 +206,7 @@ fn video_frames_are_sealed_as_by_libdave() {
             "unknown" => Codec::Unknown,
             other => panic!("a codec that the tests do not know: {other}"),
         };
-        let mut keys = Keys::new(BaseSecret::new([0; 16]), case.number("nonce") - 1);
+        let mut keys = Keys::new(&BaseSecret::new([0; 16]), case.number("nonce") - 1);
         keys.cipher = Cipher::new(&Key::new(case.array("key")));
         let plain = case.bytes("plain");
         let mut out = vec![0; FrameSealer::max_sealed_len(codec, plain.len())];
