@@ -253,6 +253,7 @@ impl Ear {
         self.plain = match (&mode, self.plain) {
             (ReceiveMode::Hold, _) | (ReceiveMode::Decrypt(_), Window::Closed) => Window::Closed,
             (ReceiveMode::Passthrough, _) => Window::Open,
+            (ReceiveMode::Expire, plain) => plain,
             (ReceiveMode::Decrypt(_), Window::Open) => Window::Until(now + KEY_GRACE),
             (ReceiveMode::Decrypt(_), Window::Until(end)) => Window::Until(end.min(now + KEY_GRACE)),
         };
@@ -349,7 +350,7 @@ impl Member {
                     self.openers.entry(user).or_insert_with(|| stranger.for_another()).set_mode(now, mode);
                 }
                 DaveOutput::ReceiveDefault(mode) => self.stranger.set_mode(now, mode),
-                DaveOutput::Forget(user) => drop(self.openers.remove(&user)),
+                DaveOutput::Forget(user) => self.openers.get_mut(&user).into_iter().for_each(|ear| ear.opener.erase()),
                 DaveOutput::Event(event) => self.events.push(event),
                 _ => {}
             }
