@@ -169,8 +169,8 @@ pub(crate) struct TargetArgs {
     /// Trust the certificates in this PEM file as well, for voice servers (not for main gateways).
     #[arg(long, value_name = "PEM", requires = "joined")]
     pub(crate) ca_cert: Option<PathBuf>,
-    /// What to make of end-to-end encryption.
-    #[arg(long, value_name = "POLICY", default_value = "prefer", requires = "joined")]
+    /// What to make of end-to-end encryption; a call on an embedded server requires it in any case.
+    #[arg(long, value_name = "POLICY", default_value = "prefer")]
     pub(crate) e2ee: E2eeArg,
     /// Give a join up after so many seconds.
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = parse_seconds)]
@@ -240,6 +240,19 @@ mod tests {
             matches!(serve("--dave-fault commit-first --dave-fault no-execute"), Some((_, given)) if given == faults)
         );
         assert!(serve("--dave maybe").is_none() && serve("--dave-fault none").is_none());
+    }
+
+    #[test]
+    fn a_policy_can_be_given_with_and_without_a_target() {
+        for line in ["play --e2ee require", "record out.ogg --e2ee require --guild 1 --channel 2"] {
+            let line = format!("discord-voice {line}");
+            let e2ee = match Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command) {
+                Ok(Command::Play(args)) => args.target.e2ee,
+                Ok(Command::Record(args)) => args.target.e2ee,
+                other => panic!("{line}: {other:?}"),
+            };
+            assert_eq!(e2ee, E2eeArg::Require, "{line}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ async fn play_embedded(
     embedded.stop().await;
     let (heard, outcome) = (heard?, outcome?);
     let lost = stats.media.sent.packets.saturating_sub(heard.packets);
-    let played = song.played(&outcome, Some(&heard));
+    let played = song.played(&outcome, &stats, Some(&heard));
     summarize(&stats, e2ee, heard, lost, played, json)
 }
 
@@ -74,7 +74,7 @@ async fn play_to_others(
     call.leave().await;
     let (heard, outcome) = (heard?, outcome?);
     let lost = heard.lost;
-    let played = song.played(&outcome, None);
+    let played = song.played(&outcome, &stats, None);
     summarize(&stats, e2ee, heard, lost, played, json)
 }
 
@@ -175,15 +175,16 @@ impl Song {
         Ok(Outcome { end, playback })
     }
 
-    fn played(&self, outcome: &Outcome, heard: Option<&Heard>) -> Played {
+    fn played(&self, outcome: &Outcome, stats: &CallStats, heard: Option<&Heard>) -> Played {
         let position = outcome.playback.position();
+        let frames = u64::try_from(position.as_millis() / FRAME_DURATION.as_millis()).unwrap_or(u64::MAX);
         Played {
             file: self.name.clone(),
             format: self.format.clone(),
             end: outcome.end,
             played_ms: millis(position),
             duration_ms: self.duration.map(millis),
-            frames_sent: (position.as_millis() / FRAME_DURATION.as_millis()).try_into().unwrap_or(u64::MAX),
+            frames_sent: frames.saturating_sub(stats.media.sent.frames_held),
             frames_unchanged: heard.map(|heard| heard.unchanged),
             frames_changed: heard.map(|heard| heard.changed),
             underruns: outcome.playback.underruns(),

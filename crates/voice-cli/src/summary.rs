@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use discord_voice::{CallStats, JoinTimes, VoiceClient, udp::E2eeStats};
+use discord_voice::{CallStats, JoinTimes, VoiceClient, dave::DaveStatus, udp::E2eeStats};
 use serde::Serialize;
 
 use crate::{
@@ -49,7 +49,7 @@ pub(crate) struct E2eeSummary {
     epoch: Option<u64>,
     /// The group's code, for people to compare.
     privacy_code: Option<String>,
-    /// Frames that were not sent because there was no key: nobody was there to hear them.
+    /// Frames that were not sent, for want of a key.
     frames_held: u64,
     /// Frames heard that were encrypted and authentic.
     frames_decrypted: u64,
@@ -57,6 +57,32 @@ pub(crate) struct E2eeSummary {
     frames_plaintext: u64,
     /// Frames that were not accepted.
     frames_refused: u64,
+    #[serde(skip)]
+    state: State,
+}
+
+/// How far the end-to-end encryption of a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// The call has none.
+    Off,
+    /// Nobody is there to share a key with.
+    Alone,
+    /// Others are there, and frames cannot leave for want of a key.
+    Keyless,
+    /// Frames leave encrypted.
+    On,
+}
+
+impl From<&DaveStatus> for State {
+    fn from(status: &DaveStatus) -> Self {
+        match status {
+            DaveStatus { version: 0, .. } => Self::Off,
+            DaveStatus { is_encrypting: true, .. } => Self::On,
+            DaveStatus { peers: 0, .. } => Self::Alone,
+            _ => Self::Keyless,
+        }
+    }
 }
 
 impl E2eeSummary {
@@ -65,6 +91,7 @@ impl E2eeSummary {
         let status = client.e2ee();
         let E2eeStats { plaintext_refused, missing_key, replayed, generation_refused, not_authentic, .. } = *listener;
         Self {
+            state: State::from(&status),
             version: status.version,
             epoch: status.epoch,
             privacy_code: status.privacy_code,
@@ -78,15 +105,24 @@ impl E2eeSummary {
 
 impl fmt::Display for E2eeSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { version, epoch, privacy_code, frames_held, frames_decrypted, frames_plaintext, frames_refused } =
-            self;
-        match (version, epoch) {
-            (0, _) => f.write_str("not end-to-end encrypted")?,
-            (version, Some(epoch)) => write!(f, "end-to-end encrypted (DAVE {version}, epoch {epoch})")?,
-            (version, None) => write!(f, "end-to-end encrypted (DAVE {version}), alone in the call")?,
+        let Self { version, epoch, privacy_code, state, .. } = self;
+        let Self { frames_held, frames_decrypted, frames_plaintext, frames_refused, .. } = self;
+        match (state, epoch) {
+            (State::Off, _) => f.write_str("not end-to-end encrypted")?,
+            (_, Some(epoch)) => write!(f, "end-to-end encrypted (DAVE {version}, epoch {epoch})")?,
+            (_, None) => write!(f, "end-to-end encrypted (DAVE {version})")?,
+        }
+        match state {
+            State::Alone => f.write_str(", alone in the call")?,
+            State::Keyless => f.write_str(", no key yet")?,
+            State::Off | State::On => {}
         }
         write!(f, ", {frames_decrypted} frames decrypted")?;
-        let others = [(frames_plaintext, "in the clear"), (frames_refused, "refused"), (frames_held, "not sent")];
+        let others = [
+            (frames_plaintext, "in the clear"),
+            (frames_refused, "refused"),
+            (frames_held, "not sent for want of a key"),
+        ];
         for (count, what) in others.into_iter().filter(|(count, _)| **count > 0) {
             write!(f, ", {count} {what}")?;
         }
@@ -120,11 +156,12 @@ pub(crate) struct Played {
     pub(crate) format: String,
     /// How it ended: `finished` or `stopped`.
     pub(crate) end: &'static str,
-    /// Milliseconds of it that were sent.
+    /// Milliseconds of it that passed, whether or not they could be sent.
     pub(crate) played_ms: f64,
     /// Milliseconds that it lasts, if that is known.
     pub(crate) duration_ms: Option<f64>,
-    /// Frames of it that were sent.
+    /// Frames of it that were sent: those that passed without those that were held back. It is a few too low when
+    /// some of the silence was held back too.
     pub(crate) frames_sent: u64,
     /// Frames of it that the listener heard byte for byte; `null` where nobody of ours listens.
     pub(crate) frames_unchanged: Option<u64>,
@@ -180,6 +217,9 @@ impl fmt::Display for Summary {
             write!(f, "\nrecorded  {packets} packets to {}", path.display())?;
             match user {
                 Some(user) => write!(f, " (user {user})")?,
+                None if self.e2ee.frames_refused > 0 => {
+                    write!(f, " (all that was heard was refused: {} frames)", self.e2ee.frames_refused)?;
+                }
                 None => f.write_str(" (nobody spoke)")?,
             }
             if *damaged > 0 {
@@ -212,4 +252,55 @@ impl From<JoinTimes> for JoinSteps {
 /// Milliseconds, to a microsecond.
 pub(crate) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn e2ee(state: State, epoch: Option<u64>) -> E2eeSummary {
+        E2eeSummary {
+            version: u16::from(state != State::Off),
+            epoch,
+            privacy_code: None,
+            frames_held: 0,
+            frames_decrypted: 3,
+            frames_plaintext: 0,
+            frames_refused: 0,
+            state,
+        }
+    }
+
+    #[test]
+    fn waiting_for_a_key_is_told_from_being_alone() {
+        let mut status = DaveStatus::default();
+        assert_eq!(State::from(&status), State::Off);
+        status.version = 1;
+        assert_eq!(State::from(&status), State::Alone);
+        status.peers = 2;
+        assert_eq!(State::from(&status), State::Keyless);
+        status.is_encrypting = true;
+        assert_eq!(State::from(&status), State::On);
+        for (state, epoch, text) in [
+            (State::Off, None, "not end-to-end encrypted, 3 frames decrypted"),
+            (State::Alone, None, "end-to-end encrypted (DAVE 1), alone in the call, 3 frames decrypted"),
+            (State::Keyless, None, "end-to-end encrypted (DAVE 1), no key yet, 3 frames decrypted"),
+            // A commit that no transition has put in force.
+            (State::Keyless, Some(1), "end-to-end encrypted (DAVE 1, epoch 1), no key yet, 3 frames decrypted"),
+            (State::On, Some(4), "end-to-end encrypted (DAVE 1, epoch 4), 3 frames decrypted"),
+        ] {
+            assert_eq!(e2ee(state, epoch).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_speaker_who_was_refused_is_not_nobody() {
+        let recorded = Recorded { path: "out.ogg".into(), user: None, packets: 0, damaged: 0 };
+        let heard = Heard { recorded: vec![recorded], ..Heard::default() };
+        let mut summary = Summary::new("record", &CallStats::default(), e2ee(State::On, Some(1)), heard, 0);
+        assert!(summary.to_string().contains("0 packets to out.ogg (nobody spoke)"));
+        summary.e2ee.frames_refused = 7;
+        let text = summary.to_string();
+        assert!(!text.contains("nobody") && text.contains("(all that was heard was refused: 7 frames)"), "{text}");
+    }
 }

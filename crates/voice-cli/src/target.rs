@@ -12,6 +12,7 @@ use crate::{
     args::{E2eeArg, TargetArgs},
     bot::{Bot, GatewayUrl},
     error::Error,
+    summary::State,
     terminal,
 };
 
@@ -113,10 +114,11 @@ impl Call {
     fn say_joined(&self, who: &str) {
         let (stats, e2ee) = (self.client.stats(), self.client.e2ee());
         let mode = stats.mode.map_or_else(String::new, |mode| mode.to_string());
-        let end_to_end = match e2ee.version {
-            0 => "not end-to-end encrypted",
-            _ if e2ee.is_encrypting => "end-to-end encrypted",
-            _ => "end-to-end encrypted as soon as somebody else is here",
+        let end_to_end = match State::from(&e2ee) {
+            State::Off => "not end-to-end encrypted",
+            State::On => "end-to-end encrypted",
+            State::Alone => "end-to-end encrypted as soon as somebody else is here",
+            State::Keyless => "silent until there is a key for the end-to-end encryption",
         };
         terminal::say_joined(who, &stats.join, &format!("{mode}, {end_to_end}"));
     }

@@ -19,6 +19,7 @@ async fn an_embedded_call_hears_and_records_every_packet_unchanged() {
     // Five frames of silence end what was played.
     assert_eq!((&summary["packets_sent"], &summary["packets_heard"]), (&105.into(), &105.into()));
     assert_eq!(summary["packets_lost"], 0);
+    assert_eq!(summary["played"]["frames_sent"], 100);
     assert_eq!(summary["played"]["frames_unchanged"], 100);
     assert_eq!(summary["played"]["frames_changed"], 0);
     assert_eq!(summary["played"]["end"], "finished");
@@ -100,6 +101,27 @@ async fn bots_join_through_the_main_gateway() {
     for _ in 0..2 {
         let left = async { while !server.said("user ").await.ends_with("logged out") {} };
         within_limit(left).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_back_for_want_of_a_key_is_not_said_to_be_sent() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let song = dir.path().join("song.opus");
+    short_song(&song);
+    let (_server, terms) = serve("--dave required").await;
+    let mut others = direct(&terms, 7);
+    others = others.replace("--channel-id 2", "--channel-id 3");
+    let to_program = format!("play {} --json {}", song.display(), direct(&terms, 8));
+    let to_people = format!("play {} --e2ee require {others}", song.display());
+    let (to_program, to_people) = tokio::join!(run(&to_program), run(&to_people));
+    let summary = summary_of(&to_program);
+    assert_eq!((&summary["packets_sent"], &summary["played"]["frames_sent"]), (&0.into(), &0.into()));
+    assert!(summary["e2ee"]["frames_held"].as_u64() >= Some(100), "{summary}");
+    assert_eq!((&summary["played"]["played_ms"], &summary["e2ee"]["epoch"]), (&2000.0.into(), &Value::Null));
+    let said = String::from_utf8_lossy(&to_people.stderr);
+    for text in ["as soon as somebody else is here", ", 0 frames sent", "alone in the call", "for want of a key"] {
+        assert!(said.contains(text), "{text} in {said}");
     }
 }
 
