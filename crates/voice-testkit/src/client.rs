@@ -35,6 +35,8 @@ pub struct Client {
     pub(crate) key: Option<[u8; 32]>,
     pub(crate) up: Conditions,
     pub(crate) down: Conditions,
+    /// Its call may do nothing in the clear.
+    pub(crate) requires_e2ee: bool,
     /// WebSockets cannot be opened.
     pub(crate) refused: bool,
     pub(crate) rng: fastrand::Rng,
@@ -118,6 +120,7 @@ impl Client {
             key: None,
             up,
             down,
+            requires_e2ee: false,
             refused: false,
             rng,
             queue: VecDeque::new(),

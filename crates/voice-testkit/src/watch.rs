@@ -56,7 +56,7 @@ impl World {
         let seed = self.seed;
         if !is_protocol_frame(frame) {
             assert_eq!(frame, plain, "seed {seed}: a frame of {user} was changed");
-            let demanded = client.e2ee().is_some_and(|status| status.is_encrypting);
+            let demanded = client.requires_e2ee || client.e2ee().is_some_and(|status| status.is_encrypting);
             assert!(!demanded && !self.is_encrypted_always, "seed {seed}: {user} sent a frame in the clear");
             return;
         }
@@ -66,14 +66,18 @@ impl World {
             let stream = std::array::from_fn(|at| first[at] ^ sealed[at]);
             let fresh = self.key_streams.insert(stream);
             assert!(fresh, "seed {seed}: {user} encrypted two frames under one key and nonce");
+        } else {
+            // All silence is alike: under one key and nonce it would be so when encrypted, tag included.
+            let fresh = self.silences.insert(frame.to_vec());
+            assert!(fresh, "seed {seed}: {user} encrypted silence twice under one key and nonce");
         }
     }
 
     /// Checks what a client accepted.
     pub(crate) fn watch_plaintext(&self, user: UserId) {
-        let media = self.clients.get(&user).and_then(|client| client.media.as_ref());
-        let accepted = media.map_or(0, |media| media.receiver.stats().e2ee.plaintext);
-        let allowed = !self.is_encrypted_always;
+        let Some(client) = self.clients.get(&user) else { return };
+        let accepted = client.media.as_ref().map_or(0, |media| media.receiver.stats().e2ee.plaintext);
+        let allowed = !self.is_encrypted_always && !client.requires_e2ee;
         assert!(allowed || accepted == 0, "seed {}: {user} accepted a frame in the clear", self.seed);
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use discord_voice::{
-    CallCommand, CallInput, CallSession, Config, ConnectInfo,
+    CallCommand, CallInput, CallSession, Config, ConnectInfo, E2ee,
     model::{ChannelId, GuildId, UserId},
 };
 use voice_server::{Command, Core, DaveMode, Direction, Event as ServerEvent, Fault, ServerStats};
@@ -63,6 +63,8 @@ pub struct World {
     pub(crate) nonces: HashMap<[u8; 32], HashSet<[u8; 4]>>,
     /// The beginnings of the key streams under which frames left end-to-end encrypted.
     pub(crate) key_streams: HashSet<[u8; KEY_STREAM_LEN]>,
+    /// The frames of silence that left end-to-end encrypted.
+    pub(crate) silences: HashSet<Vec<u8>>,
     pub(crate) trace: Trace,
     conditions: Conditions,
     rng: fastrand::Rng,
@@ -114,6 +116,7 @@ impl World {
             sockets_opened: 0,
             nonces: HashMap::new(),
             key_streams: HashSet::new(),
+            silences: HashSet::new(),
             trace: Trace::new(),
             conditions: builder.conditions,
             rng,
@@ -159,6 +162,7 @@ impl World {
         (client.discovery, client.media, client.media_at) = (None, None, None);
         (client.tick_at, client.ended) = (None, None);
         (client.is_established, client.settle_by) = (false, Some(settle_by));
+        client.requires_e2ee = config.e2ee == E2ee::Require;
         client.call = Some(CallSession::new(now, Arc::clone(config), info, seed));
         self.drain_call(user);
     }
