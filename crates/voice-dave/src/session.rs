@@ -459,6 +459,10 @@ impl DaveSession {
         if version == 0 {
             self.version = 0;
             self.membership = None;
+            if !self.plaintext {
+                // Another transition that was prepared later has closed it again.
+                self.receive_passthrough();
+            }
             self.send(SendMode::Passthrough);
             if promised {
                 self.outputs.push_back(DaveOutput::Event(DaveEvent::Downgraded));
@@ -466,7 +470,9 @@ impl DaveSession {
             return;
         }
         self.version = version;
-        self.close_passthrough();
+        if !self.transitions.lead_to_plaintext() {
+            self.close_passthrough();
+        }
         match secret {
             Some(secret) => {
                 self.send(SendMode::Encrypt(secret));

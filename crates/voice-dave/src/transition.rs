@@ -36,6 +36,11 @@ impl Transitions {
         self.0.drain(..=index).next_back()
     }
 
+    /// Whether one that is prepared ends the encryption.
+    pub(crate) fn lead_to_plaintext(&self) -> bool {
+        self.0.iter().any(|transition| transition.version == 0)
+    }
+
     pub(crate) fn ids(&self) -> impl Iterator<Item = u16> {
         self.0.iter().map(|transition| transition.id)
     }

@@ -36,6 +36,8 @@ fn members_hear_each_other_soon_after_every_transition_of_calm_schedules() {
 fn schedules_that_once_failed_pass() {
     // A key package that crossed with proposals for a group that was not founded yet.
     run(36_445);
+    // A transition that was executed after the one that ends the encryption was prepared.
+    run(51_113);
 }
 
 #[test]

@@ -49,6 +49,20 @@ fn the_key_of_who_was_removed_from_the_group_runs_out_although_they_are_still_in
 }
 
 #[test]
+fn a_downgrade_prepared_before_another_transition_is_executed_lets_plaintext_in() {
+    let mut call = Call::with_members([1, 2]);
+    call.client(1).connect(&[5]);
+    call.client(1).prepare(8, 1);
+    call.client(1).prepare(9, 0);
+    call.client(1).execute(8);
+    call.client(1).take();
+    assert!(call.client(1).hears(UserId::new(5), b"audio"), "who does not encrypt is there already");
+    call.client(1).execute(9);
+    call.client(1).take();
+    assert!(call.client(1).hears(UserId::new(5), b"audio"));
+}
+
+#[test]
 fn a_downgrade_before_the_first_key_is_told_too() {
     let mut client = Client::new(1);
     client.describe(1);
