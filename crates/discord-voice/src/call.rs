@@ -204,6 +204,9 @@ impl CallSession {
             CallCommand::Update(info) => {
                 self.session.close(CloseCode::NORMAL);
                 self.drain_closing();
+                if self.has_halves() {
+                    self.outputs.push_back(CallOutput::Media(MediaCommand::Stop));
+                }
                 self.encryption = self.encryption.anew(&info);
                 let config = Arc::new(self.config.session.clone());
                 self.session = Session::new(now, config, info, self.rng.u64(..));

@@ -37,8 +37,8 @@ pub enum CallInput<'a> {
 pub enum CallCommand {
     /// Announce that audio follows, or has ended.
     Speak(bool),
-    /// The main gateway named another server, or a new token: connect there. The media halves live on until
-    /// new ones are made.
+    /// The main gateway named another server, or a new token: connect there. What plays and who
+    /// listens waits for the new one: the old one forwards nothing from who has closed its session.
     Update(Identity),
     /// The main gateway says that we are in no channel any more.
     Disconnected,
