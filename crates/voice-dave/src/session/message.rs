@@ -59,7 +59,8 @@ pub enum DaveOutput {
     },
     /// What a user starts with of whom the receiving media half hears from now on for the first time. Never a key.
     ReceiveDefault(ReceiveMode),
-    /// The user left: drop their keys.
+    /// The user left: [erase](crate::FrameOpener::erase) their keys, and keep what these have seen. Should the same
+    /// secret be installed again, no frame may open a second time.
     Forget(UserId),
     /// Something happened that an application may want to know.
     Event(DaveEvent),
