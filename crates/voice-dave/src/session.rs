@@ -234,12 +234,18 @@ impl DaveSession {
         if let Some(transition_id) = self.lost {
             let message = ClientMessage::MlsInvalidCommitWelcome(MlsInvalidCommitWelcome { transition_id });
             self.outputs.push_back(DaveOutput::Message(OutgoingMessage::Text(message)));
+            // The number may stand for another transition by now, one that adds this member again: whatever the gateway
+            // makes of the answer, a new key package says where this member is.
+            self.start();
+        } else if let Some(membership) = &self.membership {
+            let package = membership.open_key_package().map(|package| ClientBinary::KeyPackage(package).encode());
+            let commit = membership.own_commit().map(|commit| ClientBinary::CommitWelcome(&commit).encode());
+            let binary = package.into_iter().chain(commit).map(OutgoingMessage::Binary);
+            self.outputs.extend(binary.map(DaveOutput::Message));
         }
-        let Some(membership) = &self.membership else { return };
-        let package = membership.open_key_package().map(|package| ClientBinary::KeyPackage(package).encode());
-        let commit = membership.own_commit().map(|commit| ClientBinary::CommitWelcome(&commit).encode());
-        let binary = package.into_iter().chain(commit).map(OutgoingMessage::Binary);
-        self.outputs.extend(binary.map(DaveOutput::Message));
+        if self.membership.is_none() {
+            return;
+        }
         for transition_id in self.transitions.ids() {
             let message = ClientMessage::DaveTransitionReady(DaveTransitionReady { transition_id });
             self.outputs.push_back(DaveOutput::Message(OutgoingMessage::Text(message)));
@@ -284,6 +290,7 @@ impl DaveSession {
         }
         self.version = version;
         if epoch == 1 {
+            self.lost = None;
             // The media halves keep their keys until the next transition.
             self.start();
         }
@@ -459,6 +466,7 @@ impl DaveSession {
         if version == 0 {
             self.version = 0;
             self.membership = None;
+            self.lost = None;
             if !self.plaintext {
                 // Another transition that was prepared later has closed it again.
                 self.receive_passthrough();

@@ -38,6 +38,8 @@ fn schedules_that_once_failed_pass() {
     run(36_445);
     // A transition that was executed after the one that ends the encryption was prepared.
     run(51_113);
+    // An answer said again after a resume, whose number stood for another transition by then.
+    run(37_349);
 }
 
 #[test]
