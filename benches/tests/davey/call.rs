@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use voice_dave::{Media, OutgoingMessage};
+use voice_dave::Media;
 use voice_model::{
     ChannelId, ClientBinary, ClientMessage, CloseCode, GuildId, Heartbeat, HeartbeatForm, Identify, SelectProtocol,
-    ServerBinary, ServerMessage, UserId,
+    ServerBinary, UserId,
 };
 use voice_server::{Command, ConnectionId, Core, CoreConfig, DaveFault, Fault, FaultKind, Input, Output, ServerStats};
 
+use crate::foreign::session::Answer;
 use crate::member::{Davey, Member, Ours};
 
 const GUILD: GuildId = GuildId::new(81_384_788_765_712_384);
@@ -184,7 +185,7 @@ impl Call {
         let now = self.now;
         let joined = self.members.get_mut(&user).unwrap();
         match frame {
-            Frame::Text(text) => joined.member.handle_text(now, &ServerMessage::decode(text).unwrap().message),
+            Frame::Text(text) => joined.member.handle_text(now, text),
             Frame::Binary(bytes) => {
                 let message = ServerBinary::decode(8, bytes).unwrap().message;
                 if let ServerBinary::AnnounceCommitTransition { commit, .. } = message
@@ -192,18 +193,20 @@ impl Call {
                 {
                     self.committers.push(user);
                 }
-                joined.member.handle_binary(now, message);
+                joined.member.handle_binary(now, bytes);
             }
         }
         let connection = joined.connection;
         for answer in joined.member.answers() {
             let joined = self.members.get_mut(&user).unwrap();
             match answer {
-                OutgoingMessage::Text(ClientMessage::DaveTransitionReady(_)) if joined.loses_ready => {
-                    joined.loses_ready = false;
+                Answer::Text(text) => {
+                    let ready = matches!(ClientMessage::decode(&text), Ok(ClientMessage::DaveTransitionReady(_)));
+                    if !(ready && std::mem::take(&mut joined.loses_ready)) {
+                        self.input(Input::Text { connection, text: &text });
+                    }
                 }
-                OutgoingMessage::Text(message) => self.say(connection, &message),
-                OutgoingMessage::Binary(bytes) => {
+                Answer::Binary(bytes) => {
                     if let Ok(ClientBinary::CommitWelcome(payload)) = ClientBinary::decode(&bytes) {
                         if std::mem::take(&mut joined.loses_commit) {
                             continue;

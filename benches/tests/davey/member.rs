@@ -1,27 +1,25 @@
 //! Members of a call: one that runs ours, one that runs davey the way programs with davey do.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU16;
 use std::time::Instant;
 
-use davey::ProposalsOperationType;
 use voice_dave::{
     Codec, DaveConfig, DaveMessage, DaveOutput, DaveSession, FrameOpener, FrameSealer, Media, OutgoingMessage,
     SigningKey,
 };
-use voice_model::{
-    ChannelId, ClientBinary, ClientMessage, DaveTransitionReady, MlsInvalidCommitWelcome, ProposalsOperation,
-    ServerBinary, ServerMessage, UserId,
-};
+use voice_model::{ChannelId, ServerBinary, ServerMessage, UserId};
+
+use crate::foreign::session::{Answer, Session};
 
 /// The session of one member and its media halves.
 pub trait Member {
-    fn handle_text(&mut self, now: Instant, message: &ServerMessage);
+    fn handle_text(&mut self, now: Instant, text: &str);
 
-    fn handle_binary(&mut self, now: Instant, message: ServerBinary<'_>);
+    /// A message of gateway version 8, with its number.
+    fn handle_binary(&mut self, now: Instant, bytes: &[u8]);
 
     /// What it says since the last time.
-    fn answers(&mut self) -> Vec<OutgoingMessage>;
+    fn answers(&mut self) -> Vec<Answer>;
 
     /// Protects a frame; `None` if none may leave.
     fn seal(&mut self, frame: &[u8]) -> Option<Vec<u8>>;
@@ -47,7 +45,7 @@ pub struct Ours {
     sealer: FrameSealer,
     openers: BTreeMap<UserId, FrameOpener>,
     stranger: FrameOpener,
-    answers: Vec<OutgoingMessage>,
+    answers: Vec<Answer>,
 }
 
 impl Ours {
@@ -65,7 +63,8 @@ impl Ours {
         self.session.handle_message(message);
         while let Some(output) = self.session.poll_output() {
             match output {
-                DaveOutput::Message(message) => self.answers.push(message),
+                DaveOutput::Message(OutgoingMessage::Text(text)) => self.answers.push(Answer::Text(text.encode())),
+                DaveOutput::Message(OutgoingMessage::Binary(bytes)) => self.answers.push(Answer::Binary(bytes)),
                 DaveOutput::Send(mode) => self.sealer.set_mode(mode),
                 DaveOutput::Receive { user, mode } => {
                     let stranger = &self.stranger;
@@ -80,8 +79,9 @@ impl Ours {
 }
 
 impl Member for Ours {
-    fn handle_text(&mut self, now: Instant, message: &ServerMessage) {
-        let message = match message {
+    fn handle_text(&mut self, now: Instant, text: &str) {
+        let message = ServerMessage::decode(text).unwrap().message;
+        let message = match &message {
             ServerMessage::SessionDescription(it) => {
                 DaveMessage::SessionDescription { version: it.dave_protocol_version }
             }
@@ -95,11 +95,11 @@ impl Member for Ours {
         self.handle(now, message);
     }
 
-    fn handle_binary(&mut self, now: Instant, message: ServerBinary<'_>) {
-        self.handle(now, DaveMessage::Binary(message));
+    fn handle_binary(&mut self, now: Instant, bytes: &[u8]) {
+        self.handle(now, DaveMessage::Binary(ServerBinary::decode(8, bytes).unwrap().message));
     }
 
-    fn answers(&mut self) -> Vec<OutgoingMessage> {
+    fn answers(&mut self) -> Vec<Answer> {
         std::mem::take(&mut self.answers)
     }
 
@@ -142,127 +142,30 @@ impl Member for Ours {
     }
 }
 
-/// A member with davey's session, which leaves to its program what messages there are and when frames are plain.
-pub struct Davey {
-    user: u64,
-    channel: u64,
-    session: davey::DaveSession,
-    /// The version that frames leave with; `None` before the first transition.
-    version: Option<u16>,
-    pending: BTreeMap<u16, u16>,
-    recognized: Vec<u64>,
-    answers: Vec<OutgoingMessage>,
-}
+/// A member with davey's session.
+pub struct Davey(Session);
 
 impl Davey {
     pub fn new(user: UserId, channel: ChannelId) -> Self {
-        let (user, channel) = (user.get(), channel.get());
-        Self {
-            user,
-            channel,
-            session: davey::DaveSession::new(VERSION, user, channel, None).unwrap(),
-            version: None,
-            pending: BTreeMap::new(),
-            recognized: vec![user],
-            answers: Vec::new(),
-        }
-    }
-
-    fn begin(&mut self) {
-        self.session.reinit(VERSION, self.user, self.channel, None).unwrap();
-        let package = self.session.create_key_package().unwrap();
-        self.say(ClientBinary::KeyPackage(&package));
-    }
-
-    fn prepare(&mut self, id: u16, version: u16) {
-        self.session.prepare_transition(id, version).unwrap();
-        self.session.set_passthrough_mode(version == 0, None);
-        if id == 0 {
-            self.version = Some(version);
-        } else {
-            self.pending.insert(id, version);
-            let ready = DaveTransitionReady { transition_id: id };
-            self.answers.push(OutgoingMessage::Text(ClientMessage::DaveTransitionReady(ready)));
-        }
-    }
-
-    fn execute(&mut self, id: u16) {
-        if self.session.execute_transition(id).unwrap() {
-            self.version = self.pending.remove(&id);
-        }
-    }
-
-    fn recover(&mut self, transition_id: u16) {
-        let invalid = ClientMessage::MlsInvalidCommitWelcome(MlsInvalidCommitWelcome { transition_id });
-        self.answers.push(OutgoingMessage::Text(invalid));
-        self.begin();
-    }
-
-    fn say(&mut self, message: ClientBinary<'_>) {
-        self.answers.push(OutgoingMessage::Binary(message.encode()));
+        Self(Session::new(user.get(), channel.get()))
     }
 }
 
-const VERSION: NonZeroU16 = NonZeroU16::MIN;
-
 impl Member for Davey {
-    fn handle_text(&mut self, _: Instant, message: &ServerMessage) {
-        match message {
-            ServerMessage::SessionDescription(it) if it.dave_protocol_version > 0 => self.begin(),
-            ServerMessage::SessionDescription(_) => {
-                self.version = Some(0);
-                self.session.set_passthrough_mode(true, None);
-            }
-            ServerMessage::ClientsConnect(it) => self.recognized.extend(it.user_ids.iter().map(|user| user.get())),
-            ServerMessage::ClientDisconnect(it) => self.recognized.retain(|user| *user != it.user_id.get()),
-            ServerMessage::DavePrepareTransition(it) => self.prepare(it.transition_id, it.protocol_version),
-            ServerMessage::DaveExecuteTransition(it) => self.execute(it.transition_id),
-            ServerMessage::DavePrepareEpoch(it) if it.epoch == 1 => self.begin(),
-            _ => {}
-        }
+    fn handle_text(&mut self, _: Instant, text: &str) {
+        self.0.handle_text(&serde_json::from_str(text).unwrap());
     }
 
-    fn handle_binary(&mut self, _: Instant, message: ServerBinary<'_>) {
-        match message {
-            ServerBinary::ExternalSender(bytes) => self.session.set_external_sender(bytes).unwrap(),
-            ServerBinary::Proposals { operation, proposals } => {
-                let operation = match operation {
-                    ProposalsOperation::Append => ProposalsOperationType::APPEND,
-                    _ => ProposalsOperationType::REVOKE,
-                };
-                let done = self.session.process_proposals(operation, proposals, Some(&self.recognized));
-                let made = done.unwrap_or_else(|e| panic!("davey of {} and proposals: {e}", self.user));
-                if let Some(davey::CommitWelcome { commit, welcome }) = made {
-                    let payload = [commit, welcome.unwrap_or_default()].concat();
-                    self.say(ClientBinary::CommitWelcome(&payload));
-                }
-            }
-            ServerBinary::AnnounceCommitTransition { transition_id, commit } => {
-                match self.session.process_commit(commit) {
-                    Ok(true) => self.prepare(transition_id, 1),
-                    Ok(false) => {}
-                    Err(_) => self.recover(transition_id),
-                }
-            }
-            ServerBinary::Welcome { transition_id, welcome } => {
-                match self.session.process_welcome(welcome, Some(&self.recognized)) {
-                    Ok(()) => self.prepare(transition_id, 1),
-                    Err(_) => self.recover(transition_id),
-                }
-            }
-            other => panic!("{other:?}"),
-        }
+    fn handle_binary(&mut self, _: Instant, bytes: &[u8]) {
+        self.0.handle_binary(bytes);
     }
 
-    fn answers(&mut self) -> Vec<OutgoingMessage> {
-        std::mem::take(&mut self.answers)
+    fn answers(&mut self) -> Vec<Answer> {
+        self.0.answers()
     }
 
     fn seal(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
-        match self.version? {
-            0 => Some(frame.to_vec()),
-            _ => self.session.encrypt_opus(frame).ok().map(|frame| frame.into_owned()),
-        }
+        self.0.seal(frame)
     }
 
     fn seal_video(&mut self, codec: Codec, frame: &[u8]) -> Option<Vec<u8>> {
@@ -274,7 +177,7 @@ impl Member for Davey {
             Codec::Av1 => davey::Codec::AV1,
             other => panic!("{other:?}"),
         };
-        self.session.encrypt(davey::MediaType::VIDEO, codec, frame).ok().map(|frame| frame.into_owned())
+        self.0.dave.encrypt(davey::MediaType::VIDEO, codec, frame).ok().map(|frame| frame.into_owned())
     }
 
     fn open(&mut self, _: Instant, from: UserId, media: Media, frame: &[u8]) -> Option<Vec<u8>> {
@@ -282,22 +185,22 @@ impl Member for Davey {
             Media::Audio => davey::MediaType::AUDIO,
             Media::Video => davey::MediaType::VIDEO,
         };
-        self.session.decrypt(from.get(), media, frame).ok()
+        self.0.dave.decrypt(from.get(), media, frame).ok()
     }
 
     fn members(&self) -> BTreeSet<UserId> {
-        self.session.get_user_ids().unwrap_or_default().into_iter().map(UserId::new).collect()
+        self.0.dave.get_user_ids().unwrap_or_default().into_iter().map(UserId::new).collect()
     }
 
     fn epoch(&self) -> Option<u64> {
-        self.session.epoch().map(|epoch| epoch.as_u64()).filter(|epoch| *epoch > 0)
+        self.0.dave.epoch().map(|epoch| epoch.as_u64()).filter(|epoch| *epoch > 0)
     }
 
     fn privacy_code(&self) -> Option<String> {
-        self.session.voice_privacy_code().map(str::to_owned)
+        self.0.dave.voice_privacy_code().map(str::to_owned)
     }
 
     fn verification_code(&self, user: UserId) -> Option<String> {
-        self.session.get_verification_code(user.get()).ok()
+        self.0.dave.get_verification_code(user.get()).ok()
     }
 }

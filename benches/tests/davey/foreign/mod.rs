@@ -1,0 +1,5 @@
+//! What is made of other people's crates alone: no type of ours is in here.
+
+pub mod client;
+pub mod media;
+pub mod session;
