@@ -51,7 +51,7 @@ async fn both_sides_see_one_code_and_every_frame_is_encrypted() {
     assert_eq!((sent.media.sent.frames_held, received.media.received.e2ee.plaintext), (0, 0));
     assert!(received.media.received.e2ee.decrypted >= 50);
     assert!(sent.join.encrypted.is_some() && sent.join.joined >= sent.join.encrypted);
-    assert_eq!((sent.e2ee.welcomes_applied + sent.e2ee.commits_applied, sent.e2ee.recoveries), (1, 0));
+    assert_eq!((sent.dave.welcomes_applied + sent.dave.commits_applied, sent.dave.recoveries), (1, 0));
     loop {
         match within(events.next()).await.expect("the call goes on") {
             Event::E2ee(DaveEvent::EpochChanged { epoch, privacy_code, members }) => {

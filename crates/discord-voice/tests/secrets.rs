@@ -99,7 +99,7 @@ async fn a_trace_of_a_call_shows_no_token_no_session_id_and_no_signing_key_excep
     assert!(!log.contains("secret_key"));
     // The key that signs, in the forms in which bytes are printed. Those of the frames are never values that can be
     // printed; that they were made is known from what was heard.
-    let stats = client.stats().e2ee;
+    let stats = client.stats().dave;
     assert_eq!(stats.welcomes_applied + stats.commits_applied, 1, "{stats:?}");
     let private = signing_key.to_bytes();
     let forms = [

@@ -4,6 +4,7 @@ mod message;
 mod stats;
 mod status;
 mod users;
+mod verification;
 
 use std::{collections::VecDeque, fmt};
 
@@ -12,11 +13,15 @@ use voice_model::{
     ProposalsOperation, ServerBinary, UserId,
 };
 
-use self::users::{Connect, Users};
 pub use self::{
     message::{DaveConfig, DaveEvent, DaveMessage, DaveOutput, OutgoingMessage},
     stats::DaveStats,
-    status::{DaveStatus, Verification},
+    status::DaveStatus,
+    verification::Verification,
+};
+use self::{
+    users::{Connect, Users},
+    verification::KnownKeys,
 };
 use crate::{
     ReceiveMode, Refusal, SendMode,
@@ -109,6 +114,8 @@ pub struct DaveSession {
     /// Whether plain frames of users who come now are accepted.
     plaintext: bool,
     users: Users,
+    /// The keys of those who are or were members.
+    keys: KnownKeys,
     sender: Option<Vec<u8>>,
     membership: Option<Membership>,
     transitions: Transitions,
@@ -131,6 +138,7 @@ impl DaveSession {
             encrypting: false,
             plaintext: false,
             users,
+            keys: KnownKeys::default(),
             sender: None,
             membership: None,
             transitions: Transitions::default(),
@@ -415,8 +423,12 @@ impl DaveSession {
     fn enter_epoch(&mut self, transition_id: u16) {
         self.answered.retain(|id| *id != transition_id);
         self.lost = None;
-        if let Some(event) = self.membership.as_ref().and_then(epoch_changed) {
-            self.outputs.push_back(DaveOutput::Event(event));
+        if let Some(membership) = &self.membership {
+            let mut peers = membership.members();
+            peers.retain(|member| member.user != self.config.user);
+            let users = self.keys.update(&peers);
+            let verification = (!users.is_empty()).then_some(DaveEvent::VerificationChanged { users });
+            self.outputs.extend(epoch_changed(membership).into_iter().chain(verification).map(DaveOutput::Event));
         }
         self.prepare(transition_id, self.version);
     }

@@ -219,8 +219,8 @@ impl Client {
 
     /// What its end-to-end encryption did and refused in this session.
     #[must_use]
-    pub fn e2ee_stats(&self) -> Option<&DaveStats> {
-        self.call.as_ref().map(CallSession::e2ee_stats)
+    pub fn dave_stats(&self) -> Option<&DaveStats> {
+        self.call.as_ref().map(CallSession::dave_stats)
     }
 
     /// All it heard.

@@ -146,8 +146,9 @@ struct Inner {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct CallStats {
-    /// What the end-to-end encryption did and refused in this session.
-    pub e2ee: DaveStats,
+    /// What the group and the transitions of the end-to-end encryption did and refused in this session; frames are counted
+    /// in [`media`](Self::media).
+    pub dave: DaveStats,
     /// How long each step of joining took.
     pub join: JoinTimes,
     /// The last measured time to the voice gateway and back.
@@ -214,7 +215,7 @@ impl VoiceClient {
     pub fn stats(&self) -> CallStats {
         let state = self.0.state.borrow();
         CallStats {
-            e2ee: state.e2ee_stats.clone(),
+            dave: state.dave_stats.clone(),
             join: state.times,
             latency: state.latency,
             media: self.0.shared.stats(),

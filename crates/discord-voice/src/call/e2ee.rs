@@ -48,7 +48,7 @@ impl CallSession {
 
     /// What the end-to-end encryption did and refused in this session.
     #[must_use]
-    pub const fn e2ee_stats(&self) -> &DaveStats {
+    pub const fn dave_stats(&self) -> &DaveStats {
         self.encryption.session.stats()
     }
 

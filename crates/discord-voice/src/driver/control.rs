@@ -49,7 +49,7 @@ pub(crate) struct ControlState {
     pub(crate) session: SessionStats,
     pub(crate) latency: Option<std::time::Duration>,
     pub(crate) e2ee: DaveStatus,
-    pub(crate) e2ee_stats: DaveStats,
+    pub(crate) dave_stats: DaveStats,
     /// Why the last socket could not be opened, or broke.
     pub(crate) transport_error: Option<Arc<TransportError>>,
 }
@@ -301,8 +301,8 @@ impl Control {
             if state.e2ee != *self.call.e2ee() {
                 state.e2ee.clone_from(self.call.e2ee());
             }
-            if state.e2ee_stats != *self.call.e2ee_stats() {
-                state.e2ee_stats.clone_from(self.call.e2ee_stats());
+            if state.dave_stats != *self.call.dave_stats() {
+                state.dave_stats.clone_from(self.call.dave_stats());
             }
             false
         });

@@ -209,7 +209,11 @@ impl FrameOpener {
     fn install(&mut self, now: Instant, secret: BaseSecret) {
         // A second one of the same secret would accept again what the first has seen.
         let id = secret.id();
-        if self.keys.iter().any(|keys| keys.id == id) {
+        if let Some(index) = self.keys.iter().position(|keys| keys.id == id) {
+            if index == 0 {
+                // What began its end was taken back. No other key becomes the newest again.
+                self.keys[0].expires_at = None;
+            }
             return;
         }
         self.limit_keys(now);

@@ -33,6 +33,8 @@ struct Epoch {
     group: MlsGroup,
     queue: Vec<Queued>,
     prepared: Option<Prepared>,
+    /// How many of those queued it commits.
+    covered: usize,
     own_removals: Vec<ProposalRef>,
     saw_proposals: bool,
 }
@@ -201,7 +203,7 @@ impl Membership {
 
 impl Epoch {
     const fn new(group: MlsGroup) -> Self {
-        Self { group, queue: Vec::new(), prepared: None, own_removals: Vec::new(), saw_proposals: false }
+        Self { group, queue: Vec::new(), prepared: None, covered: 0, own_removals: Vec::new(), saw_proposals: false }
     }
 
     /// Forgets what belonged to the epoch before.

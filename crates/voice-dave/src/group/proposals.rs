@@ -71,10 +71,9 @@ impl Membership {
             return;
         };
         epoch.saw_proposals = true;
-        let before = epoch.queue.len();
         let result = change(epoch, batch).and_then(|()| match &epoch.prepared {
             // Nothing new: the commit that was sent may have won already, so it must stay the last one.
-            Some(prepared) if epoch.queue.len() == before => Ok(Some(prepared.payload())),
+            Some(prepared) if epoch.queue.len() == epoch.covered => Ok(Some(prepared.payload())),
             _ => epoch.prepare(),
         });
         match result {
@@ -182,6 +181,7 @@ impl Epoch {
         let prepared = self.group.commit().ok_or(Refusal::Uncommittable)?;
         let payload = prepared.payload();
         self.prepared = Some(prepared);
+        self.covered = self.queue.len();
         Ok(Some(payload))
     }
 }

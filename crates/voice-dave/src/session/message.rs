@@ -88,6 +88,13 @@ pub enum DaveEvent {
         /// The members, this user included.
         members: Vec<UserId>,
     },
+    /// The key of these members is one that they did not have on this connection before, and so the
+    /// [verification code](crate::Verification::code) of this user and each of them is a new one. A member who comes
+    /// back with the same key is not named.
+    VerificationChanged {
+        /// The members, in the order of their ids.
+        users: Vec<UserId>,
+    },
     /// Frames leave end-to-end encrypted from now on.
     Upgraded,
     /// Frames leave without end-to-end encryption from now on.

@@ -2,8 +2,6 @@
 
 use voice_model::UserId;
 
-use crate::code;
-
 /// How far the encryption of a call is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -32,51 +30,5 @@ impl DaveStatus {
     #[must_use]
     pub const fn awaits_key(&self) -> bool {
         self.version > 0 && self.peers > 0 && !self.is_encrypting
-    }
-}
-
-/// The public keys of two members, to be compared by the two of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verification {
-    own: (UserId, Vec<u8>),
-    peer: (UserId, Vec<u8>),
-}
-
-impl Verification {
-    pub(super) const fn new(own: (UserId, Vec<u8>), peer: (UserId, Vec<u8>)) -> Self {
-        Self { own, peer }
-    }
-
-    /// This user.
-    #[must_use]
-    pub const fn own_user(&self) -> UserId {
-        self.own.0
-    }
-
-    /// This user's public key.
-    #[must_use]
-    pub fn own_key(&self) -> &[u8] {
-        &self.own.1
-    }
-
-    /// The other user.
-    #[must_use]
-    pub const fn user(&self) -> UserId {
-        self.peer.0
-    }
-
-    /// The other user's public key.
-    #[must_use]
-    pub fn key(&self) -> &[u8] {
-        &self.peer.1
-    }
-
-    /// 45 digits that both users see if nobody is between them (DAVE protocol, "Verification Code").
-    ///
-    /// Takes tens of milliseconds and 16 MiB on purpose: not for a thread that has to be on time.
-    #[must_use]
-    pub fn code(&self) -> String {
-        let (own, peer) = (&self.own, &self.peer);
-        code::verification_code(&code::pairwise_fingerprint((own.0, &own.1), (peer.0, &peer.1)))
     }
 }

@@ -1,9 +1,9 @@
 //! Groups form, grow, shrink, and form again.
 
-use voice_dave::{DaveEvent, DaveSession};
+use voice_dave::{DaveEvent, DaveSession, wire::ProposalBody};
 use voice_model::UserId;
 
-use crate::call::{Call, Step};
+use crate::call::{Call, Client, Step, split};
 
 #[test]
 fn groups_of_two_three_ten_and_fifty_form() {
@@ -69,7 +69,7 @@ fn d6_everybody_is_told_the_same_privacy_code_and_members() {
     for user in [1, 2] {
         call.client(user).append(std::slice::from_ref(&add));
     }
-    let (commit, welcome) = crate::call::split(&call.client(1).take_commit().unwrap());
+    let (commit, welcome) = split(&call.client(1).take_commit().unwrap());
     call.client(2).take();
     call.client(1).announce(9, &commit);
     call.client(2).announce(9, &commit);
@@ -95,6 +95,38 @@ fn d6_two_members_see_the_same_verification_code() {
     assert_ne!(codes[0].code(), codes[2].code());
     assert!(call.client(1).session.verification(UserId::new(1)).is_none());
     assert!(call.client(1).session.verification(UserId::new(4)).is_none());
+}
+
+#[test]
+fn d6_whose_verification_code_is_a_new_one_is_told() {
+    let mut call = Call::with_members([1, 2]);
+    call.connect(3);
+    let package = call.client(3).take_key_package();
+    assert_eq!(commit(&mut call, 1, &[ProposalBody::Add(&package)]), [[3].map(UserId::new).to_vec()]);
+    // Who comes back with the key that they had is who they were; with another one they may be somebody else.
+    for (same_key, told) in [(true, vec![]), (false, vec![vec![UserId::new(3)]])] {
+        let epoch = call.client(1).session.status().epoch.unwrap();
+        if !same_key {
+            call.clients.insert(3, Client::new(3));
+        }
+        call.client(3).describe(1);
+        let package = call.client(3).take_key_package();
+        assert_eq!(commit(&mut call, epoch, &[ProposalBody::Remove(2), ProposalBody::Add(&package)]), told);
+    }
+}
+
+/// Lets the first member commit proposals; what it then tells of new verification codes.
+fn commit(call: &mut Call, epoch: u64, proposals: &[ProposalBody<'_>]) -> Vec<Vec<UserId>> {
+    let proposals: Vec<_> = proposals.iter().map(|body| call.gateway.proposal(epoch, *body)).collect();
+    let client = call.client(1);
+    client.append(&proposals);
+    let (commit, _) = split(&client.take_commit().unwrap());
+    client.announce(9, &commit);
+    client.take().into_iter().filter_map(told_of_codes).collect()
+}
+
+fn told_of_codes(step: Step) -> Option<Vec<UserId>> {
+    if let Step::Event(DaveEvent::VerificationChanged { users }) = step { Some(users) } else { None }
 }
 
 #[test]

@@ -182,6 +182,20 @@ fn what_was_accepted_before_the_bad_one_stays_queued() {
 }
 
 #[test]
+fn a_commit_over_less_than_is_queued_is_not_sent_again() {
+    let (mut call, add) = call_with_newcomer();
+    let bad = call.gateway.remove(1, 9);
+    let remove = call.gateway.remove(1, other_leaf(&call, 1));
+    let client = call.client(1);
+    client.append(std::slice::from_ref(&add));
+    assert_eq!(count(&client.take_commit().unwrap()), 1);
+    client.append(&[remove, bad]);
+    assert_eq!(client.take(), []);
+    client.append(&[add]);
+    assert_eq!(count(&client.take_commit().unwrap()), 2, "what came with the bad one counts");
+}
+
+#[test]
 fn what_cannot_be_committed_sends_nothing_and_needs_no_recovery() {
     // The user is a member already; without a removal before it the add is not possible.
     let mut call = Call::with_members([1, 2]);

@@ -32,6 +32,17 @@ fn a_frame_is_not_heard_again_after_a_downgrade_that_was_taken_back() {
 }
 
 #[test]
+fn a_downgrade_that_was_taken_back_ends_no_key() {
+    let mut call = Call::with_members([1, 2]);
+    call.client(1).prepare(8, 0);
+    call.client(1).later(3);
+    call.client(1).prepare(9, 1);
+    call.client(1).later(60);
+    let frame = call.client(2).speak().unwrap();
+    assert!(call.client(1).hears(UserId::new(2), &frame), "the epoch goes on, and so does its key");
+}
+
+#[test]
 fn the_key_of_who_was_removed_from_the_group_runs_out_although_they_are_still_in_the_call() {
     let mut call = Call::with_members([1, 2, 3]);
     let (epoch, leaf) = (call.epoch, call.leaf_of(3));
