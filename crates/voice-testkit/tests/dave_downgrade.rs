@@ -56,9 +56,9 @@ fn d4_a_downgrade_ends_a_call_that_requires_encryption_before_a_frame_leaves() {
     }
 }
 
-/// D2: who only prefers encryption goes on without it.
+/// Who only prefers encryption goes on without it.
 #[test]
-fn d2_a_downgrade_goes_unheard_where_encryption_is_only_preferred() {
+fn a_downgrade_goes_unheard_where_encryption_is_only_preferred() {
     let mut world = world(E2ee::Prefer, DaveMode::Optional);
     world.join(ALICE);
     world.join(BOB);
