@@ -2,7 +2,7 @@
 //! of the loopback server, the members are of either kind, and either kind commits and is added.
 //!
 //! In `groups` and `media` frames are handed from member to member and time is virtual. In `sockets` everything is real: a
-//! client of other people's crates alone (`foreign`) and ours on the server's sockets.
+//! client of other people's crates alone (`foreign`) and ours on the server's sockets, and on a server of such crates.
 #![allow(unreachable_pub, reason = "a test has no interface")]
 
 mod call;

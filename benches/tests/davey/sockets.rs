@@ -1,4 +1,5 @@
-//! Calls on real sockets: a client of other people's crates and ours, on the server that `discord-voice serve` runs.
+//! Calls on real sockets: a client of other people's crates and ours, on the server that `discord-voice serve` runs, and
+//! on one of other people's crates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, IntoFuture as _};
@@ -11,10 +12,11 @@ use discord_voice::{
     Config, ConnectInfo, Connector, Driver, E2ee, Events, FrameBuf, FrameSource, NextFrame, Receive, Received,
     VoiceClient,
 };
-use voice_model::{ChannelId, GuildId, Opcode, UserId};
+use voice_model::{ChannelId, GuildId, Opcode, SessionId, Token, UserId};
 use voice_server::{DaveConfig, DaveMode, Fault, FaultKind, Server, ServerConfig};
 
 use crate::foreign::client::{Client, Credentials, Heard};
+use crate::foreign::server::Server as ForeignServer;
 
 const GUILD: GuildId = GuildId::new(81_384_788_765_712_384);
 const CHANNEL: ChannelId = ChannelId::new(127_121_515_262_115_840);
@@ -52,6 +54,19 @@ async fn join_ours(server: &Server, driver: &Driver) -> (VoiceClient, Events) {
         session_id: ticket.session_id,
         token: ticket.token,
         user_id: ticket.user_id,
+    };
+    within(driver.connect(info).into_future()).await.expect("a call")
+}
+
+/// Joins a server that is not ours, and takes any token.
+async fn join_ours_elsewhere(server: &ForeignServer, driver: &Driver, user: u64) -> (VoiceClient, Events) {
+    let info = ConnectInfo {
+        channel_id: CHANNEL,
+        endpoint: format!("ws://{}", server.authority).parse().expect("an endpoint"),
+        server_id: GUILD,
+        session_id: SessionId::new("4f1d0c9be27a8e63"),
+        token: Token::new("a6d2c81e07b94f35"),
+        user_id: UserId::new(user),
     };
     within(driver.connect(info).into_future()).await.expect("a call")
 }
@@ -311,6 +326,79 @@ async fn no_frame_is_missed_while_another_foreign_client_comes_and_goes() {
     assert_all_encrypted(&ours, first_speech.said() + 25).await;
     let status = first.leave().await;
     assert_eq!((status.recoveries, status.refused), (0, Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_clients_hear_each_other_on_a_foreign_server() {
+    for unseen in [OURS, SECOND] {
+        let server = ForeignServer::bind(CHANNEL.get(), unseen).await;
+        let (one_driver, other_driver) = (driver(), driver());
+        let (one, _one_events) = join_ours_elsewhere(&server, &one_driver, OURS).await;
+        let (other, _other_events) = join_ours_elsewhere(&server, &other_driver, SECOND).await;
+        within(async {
+            while !(one.e2ee().is_encrypting && other.e2ee().is_encrypting) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert_eq!(one.e2ee().privacy_code, other.e2ee().privacy_code);
+        let mut one_ear = Ear::new(Source::Ours(one.receive(CAPACITY)));
+        let mut other_ear = Ear::new(Source::Ours(other.receive(CAPACITY)));
+        let playing = [one.play(Speech::of(OURS, 50)), other.play(Speech::of(SECOND, 50))];
+        one_ear.hear_frames(SECOND, 50).await;
+        other_ear.hear_frames(OURS, 50).await;
+        for playback in playing {
+            within(playback.finished()).await;
+        }
+        one_ear.assert_heard(SECOND, 0);
+        other_ear.assert_heard(OURS, 0);
+        for client in [&one, &other] {
+            let heard = client.fresh_stats().await.media.received.e2ee;
+            assert_eq!(
+                (heard.plaintext, heard.plaintext_refused, heard.missing_key, heard.not_authentic),
+                (0, 0, 0, 0)
+            );
+            assert!(heard.decrypted >= 50);
+        }
+        let stats = server.stats();
+        let committer = if unseen == OURS { SECOND } else { OURS };
+        assert_eq!((stats.committers, stats.invalid, stats.executed, stats.plain), (vec![committer], vec![], 1, 0));
+        assert!(stats.forwarded >= 100);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_client_and_a_foreign_one_hear_each_other_on_a_foreign_server() {
+    for unseen in [OURS, FOREIGNER] {
+        let server = ForeignServer::bind(CHANNEL.get(), unseen).await;
+        let driver = driver();
+        let (ours, _events) = join_ours_elsewhere(&server, &driver, OURS).await;
+        let credentials = Credentials {
+            authority: server.authority.clone(),
+            server: GUILD.get(),
+            channel: CHANNEL.get(),
+            user: FOREIGNER,
+            session: "8e634f1d0c9be27a".to_owned(),
+            token: "4f35a6d2c81e07b9".to_owned(),
+        };
+        let (client, heard) = within(Client::join(credentials)).await;
+        together(&ours, &[&client]).await;
+        let mut our_ear = Ear::new(Source::Ours(ours.receive(CAPACITY)));
+        let mut foreign_ear = Ear::new(Source::Foreign(heard));
+        client.speak(Speech::of(FOREIGNER, 50));
+        let playback = ours.play(Speech::of(OURS, 50));
+        our_ear.hear_frames(FOREIGNER, 50).await;
+        foreign_ear.hear_frames(OURS, 50).await;
+        within(playback.finished()).await;
+        our_ear.assert_heard(FOREIGNER, 0);
+        foreign_ear.assert_heard(OURS, 0);
+        assert_all_encrypted(&ours, 50).await;
+        let stats = server.stats();
+        let committer = if unseen == OURS { FOREIGNER } else { OURS };
+        assert_eq!((stats.committers, stats.invalid, stats.executed, stats.plain), (vec![committer], vec![], 1, 0));
+        let status = client.leave().await;
+        assert_eq!((status.recoveries, status.refused), (0, Vec::new()));
+    }
 }
 
 /// Frames that wait for whoever looks at them later.

@@ -2,4 +2,5 @@
 
 pub mod client;
 pub mod media;
+pub mod server;
 pub mod session;
