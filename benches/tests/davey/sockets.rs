@@ -226,7 +226,7 @@ async fn assert_all_encrypted(ours: &VoiceClient, frames: usize) {
     assert_eq!((heard.plaintext, heard.plaintext_refused, heard.silence), (0, 0, 0));
     assert_eq!((heard.missing_key, heard.replayed, heard.not_authentic, heard.expired), (0, 0, 0, 0));
     assert_eq!(heard.decrypted, frames as u64);
-    assert_eq!((stats.e2ee.recoveries, stats.e2ee.refusals().count()), (0, 0));
+    assert_eq!((stats.dave.recoveries, stats.dave.refusals().count()), (0, 0));
 }
 
 /// Either one comes first, and that one makes the group.
@@ -255,7 +255,7 @@ async fn two_hear_each_other(foreigner_first: bool) {
     foreign_ear.assert_heard(OURS, 0);
 
     assert_all_encrypted(&ours, 50).await;
-    let made = ours.stats().e2ee;
+    let made = ours.stats().dave;
     let stats = server.stats().dave;
     assert_eq!((stats.commits, stats.welcomes, stats.transitions_timed_out), (1, 1, 0));
     let status = client.leave().await;
