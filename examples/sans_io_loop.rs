@@ -69,7 +69,9 @@ impl Caller {
                         let _ = command.apply(now, sender, receiver);
                     }
                 }
-                CallOutput::Event(event) => println!("user {}: {event:?}", self.call.info().user_id),
+                CallOutput::Event(event) => println!("{}: {event:?}", self.address),
+                // The values came from the server itself: there is no main gateway.
+                CallOutput::Gateway(_) => {}
                 CallOutput::Timeout(at) => {
                     // The server sends nothing to an address that it has heard nothing from.
                     if let Some(ping) = self.media.as_mut().and_then(|(.., keepalive)| keepalive.poll(now)) {

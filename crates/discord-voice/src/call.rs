@@ -12,16 +12,19 @@ use std::{
 use voice_crypto::{Mode, SecretKey, negotiate_from};
 use voice_dave::{DaveMessage, SigningKey};
 use voice_model::{
-    ClientMessage, ClientSpeaking, CloseCode, Ready, SelectProtocol, ServerMessage, SessionDescription, SpeakingFlags,
-    UserId,
+    ChannelId, ClientMessage, ClientSpeaking, CloseCode, Ready, SelectProtocol, ServerMessage, SessionDescription,
+    SpeakingFlags, UserId,
 };
 use voice_rtp::Ssrc;
 use voice_udp::{DISCOVERY_LEN, Discovery, MediaConfig, Receiver, Sender, media};
 use voice_ws::{Advice, Cause, Ended, Identity, Input, Output, Session, SessionEvent, SessionStats};
 
 use self::e2ee::Encryption;
-pub use self::io::{CallCommand, CallInput, CallOutput, JoinTimes, MediaCommand, UdpAction, WsAction};
-use crate::{Config, E2ee, EndReason, Event};
+pub use self::io::{CallCommand, CallInput, CallOutput, ConnectionState, JoinTimes, MediaCommand, UdpAction, WsAction};
+use crate::{
+    Config, E2ee, EndReason, Event, JoinInfo, Missing,
+    signalling::{Signal, Signalling},
+};
 
 /// One call, sans-IO: the composition of the gateway session, IP discovery, end-to-end encryption and the media halves.
 ///
@@ -49,10 +52,17 @@ use crate::{Config, E2ee, EndReason, Event};
 #[derive(Debug)]
 pub struct CallSession {
     config: Arc<Config>,
-    session: Session,
+    /// The main gateway's half, for a call that was joined through it.
+    signalling: Option<Signalling>,
+    /// The session on the newest voice server, also after its end.
+    session: Option<Session>,
     encryption: Encryption,
     rng: fastrand::Rng,
     phase: Phase,
+    /// The session's socket was lost, and the session is being resumed.
+    is_interrupted: bool,
+    /// The mode that every voice server has is to be selected.
+    falls_back: bool,
     mode: Option<Mode>,
     ssrc: Ssrc,
     /// Whose streams are known from before the media halves exist.
@@ -67,6 +77,8 @@ pub struct CallSession {
 
 #[derive(Debug)]
 enum Phase {
+    /// There is no voice server. The main gateway names one, or there will be none.
+    Signalling,
     /// No Ready yet.
     Identifying,
     /// Waiting for the driver to open the media socket.
@@ -89,21 +101,40 @@ enum Phase {
 }
 
 impl CallSession {
-    /// Starts a call; the first output asks for a WebSocket.
+    /// Starts a call with values that were got from the main gateway already; the first output asks for a WebSocket.
     ///
     /// `seed` draws the nonces, sequence numbers and jitter; it must be drawn anew for each call.
     #[must_use]
     pub fn new(now: Instant, config: Arc<Config>, info: Identity, seed: [u8; 32]) -> Self {
-        let mut rng = fastrand::Rng::with_seed(fold(seed));
+        let mut call = Self::without_server(now, config, (info.user_id, info.channel_id), seed);
+        call.connect(now, info);
+        call.settle(now);
+        call
+    }
+
+    /// Starts a call that gets its values from the main gateway, and goes back there whenever it has to; the first output
+    /// is opcode 4. Feed it with [`CallInput::Gateway`].
+    ///
+    /// `seed` draws the nonces, sequence numbers and jitter; it must be drawn anew for each call.
+    #[must_use]
+    pub fn join(now: Instant, config: Arc<Config>, info: JoinInfo, seed: [u8; 32]) -> Self {
+        let mut call = Self::without_server(now, Arc::clone(&config), (info.user_id, info.channel_id), seed);
+        call.signalling = Some(Signalling::new(now, config, info, call.rng.u64(..)));
+        call.settle(now);
+        call
+    }
+
+    fn without_server(now: Instant, config: Arc<Config>, (user, channel): (UserId, ChannelId), seed: [u8; 32]) -> Self {
         let signing_key = config.signing_key.clone().unwrap_or_else(SigningKey::generate);
-        let encryption = Encryption::new(signing_key, &info);
-        let session = Session::new(now, Arc::new(config.session.clone()), info, rng.u64(..));
-        let mut call = Self {
+        Self {
             config,
-            session,
-            encryption,
-            rng,
-            phase: Phase::Identifying,
+            signalling: None,
+            session: None,
+            encryption: Encryption::new(signing_key, user, channel),
+            rng: fastrand::Rng::with_seed(fold(seed)),
+            phase: Phase::Signalling,
+            is_interrupted: false,
+            falls_back: false,
             mode: None,
             ssrc: Ssrc::new(0),
             speakers: Vec::new(),
@@ -112,9 +143,7 @@ impl CallSession {
             speaking: false,
             was_established: false,
             outputs: VecDeque::new(),
-        };
-        call.drain_session(now);
-        call
+        }
     }
 
     /// Takes what happened.
@@ -127,26 +156,50 @@ impl CallSession {
                 if matches!(input, Input::Connected) && self.times.connected.is_none() {
                     self.times.connected = Some(now.saturating_duration_since(self.started));
                 }
-                self.session.handle_input(now, input);
+                self.feed_session(now, input);
             }
             CallInput::UdpOpened => {
                 if matches!(self.phase, Phase::OpeningSocket) {
                     self.phase = Phase::Discovering(Discovery::new(now, self.ssrc));
                 }
             }
-            CallInput::UdpFailed(error) => self.end(EndReason::Socket(error.to_owned())),
+            CallInput::UdpFailed(error) => self.lose(now, EndReason::Socket(error.to_owned())),
             CallInput::Datagram(datagram) => {
                 if let Phase::Discovering(discovery) = &mut self.phase {
                     discovery.handle_datagram(datagram);
                 }
             }
+            CallInput::MediaFailed(fault) => {
+                if matches!(self.phase, Phase::Established | Phase::Keying { .. }) {
+                    self.lose(now, EndReason::Media(fault));
+                }
+            }
+            CallInput::Gateway(event) => {
+                if let Some(signalling) = &mut self.signalling {
+                    signalling.handle_event(now, event);
+                }
+            }
+            CallInput::GatewayRefused(error) => {
+                if let Some(signalling) = &mut self.signalling {
+                    signalling.handle_refused(now, error);
+                }
+            }
+            CallInput::GatewayDelayed(delay) => {
+                if let Some(signalling) = &mut self.signalling {
+                    signalling.handle_delayed(delay);
+                }
+            }
             CallInput::Command(command) => self.handle_command(now, command),
-            CallInput::Timeout => self.session.handle_input(now, Input::Timeout),
+            CallInput::Timeout => {
+                self.feed_session(now, Input::Timeout);
+                if let Some(signalling) = &mut self.signalling {
+                    signalling.handle_timeout(now);
+                }
+            }
         }
         self.check_waiting(now);
         self.drive_discovery(now);
-        self.drain_session(now);
-        self.check_keyed(now);
+        self.settle(now);
     }
 
     /// What to do next; [`CallOutput::Timeout`] once everything is drained.
@@ -154,21 +207,49 @@ impl CallSession {
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
-        let Output::Timeout(session) = self.session.poll_output() else {
-            unreachable!("the session was drained when something was fed");
-        };
+        if matches!(self.phase, Phase::Ended) {
+            return CallOutput::Timeout(None);
+        }
+        let session = self.session.as_mut().map(Session::poll_output).and_then(|output| match output {
+            Output::Timeout(at) => at,
+            _ => unreachable!("the session was drained when something was fed"),
+        });
         let own = match &self.phase {
             Phase::Discovering(discovery) => discovery.poll_timeout(),
             Phase::Waiting { until, .. } | Phase::Keying { until } => Some(*until),
             _ => None,
         };
-        CallOutput::Timeout(session.into_iter().chain(own).min())
+        let signalling = self.signalling.as_ref().and_then(Signalling::poll_timeout);
+        CallOutput::Timeout([session, own, signalling].into_iter().flatten().min())
     }
 
-    /// Who joined where; after an update, the newest.
+    /// Who joined where, the newest; `None` before the main gateway has named a voice server.
     #[must_use]
-    pub const fn info(&self) -> &Identity {
-        self.session.identity()
+    pub fn info(&self) -> Option<&Identity> {
+        self.session.as_ref().map(Session::identity)
+    }
+
+    /// What the main gateway has not sent yet of what it was asked for.
+    #[must_use]
+    pub fn missing(&self) -> Option<Missing> {
+        self.signalling.as_ref().and_then(Signalling::missing)
+    }
+
+    /// How far the call is.
+    #[must_use]
+    pub fn state(&self) -> ConnectionState {
+        match self.phase {
+            Phase::Ended => ConnectionState::Ended,
+            Phase::Waiting { .. } => ConnectionState::Waiting,
+            Phase::Signalling => match &self.signalling {
+                Some(signalling) if signalling.is_rejoining() => ConnectionState::Rejoining,
+                Some(signalling) if signalling.is_joining() => ConnectionState::Signalling,
+                _ => ConnectionState::Waiting,
+            },
+            Phase::Established if self.is_interrupted => ConnectionState::Resuming,
+            Phase::Established => ConnectionState::Connected,
+            _ => ConnectionState::Connecting,
+        }
     }
 
     /// How long each step of joining took.
@@ -179,14 +260,20 @@ impl CallSession {
 
     /// The counters of the gateway's session.
     #[must_use]
-    pub const fn session_stats(&self) -> &SessionStats {
-        self.session.stats()
+    pub fn session_stats(&self) -> SessionStats {
+        self.session.as_ref().map(|session| *session.stats()).unwrap_or_default()
     }
 
     /// The last measured time to the gateway and back.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
-        self.session.latency()
+        self.session.as_ref()?.latency()
+    }
+
+    /// The mean of that time over about the last 20 heartbeats.
+    #[must_use]
+    pub fn mean_latency(&self) -> Option<Duration> {
+        self.session.as_ref()?.mean_latency()
     }
 
     /// The transport encryption, once it was agreed on.
@@ -201,28 +288,65 @@ impl CallSession {
                 self.speaking = speaking;
                 self.announce(now);
             }
-            CallCommand::Update(info) => {
-                self.session.close(CloseCode::NORMAL);
-                self.drain_closing();
-                if self.has_halves() {
-                    self.outputs.push_back(CallOutput::Media(MediaCommand::Stop));
-                }
-                self.encryption = self.encryption.anew(&info);
-                let config = Arc::new(self.config.session.clone());
-                self.session = Session::new(now, config, info, self.rng.u64(..));
-                self.phase = Phase::Identifying;
-                self.speakers.clear();
-                (self.started, self.times) = (now, JoinTimes::default());
-            }
+            CallCommand::Update(info) => self.connect(now, info),
             CallCommand::Disconnected => self.end(EndReason::Disconnected),
-            CallCommand::Leave => self.end(EndReason::Left),
+            CallCommand::Leave => match &mut self.signalling {
+                Some(signalling) => {
+                    signalling.leave(now);
+                    self.release();
+                }
+                None => self.end(EndReason::Left),
+            },
+            CallCommand::MoveTo(channel) => {
+                if let Some(signalling) = &mut self.signalling {
+                    signalling.move_to(now, channel);
+                }
+            }
+            CallCommand::SetSelf { mute, deaf } => {
+                if let Some(signalling) = &mut self.signalling {
+                    signalling.set_self(mute, deaf);
+                }
+            }
+        }
+    }
+
+    /// Connects to a voice server, in place of the one before. What plays and who listens waits for it.
+    fn connect(&mut self, now: Instant, info: Identity) {
+        self.release();
+        self.encryption = self.encryption.anew(&info);
+        let config = Arc::new(self.config.session.clone());
+        self.session = Some(Session::new(now, config, info, self.rng.u64(..)));
+        self.phase = Phase::Identifying;
+        (self.started, self.times) = (now, JoinTimes::default());
+    }
+
+    fn feed_session(&mut self, now: Instant, input: Input<'_>) {
+        if let Some(session) = &mut self.session {
+            session.handle_input(now, input);
+        }
+    }
+
+    /// Carries out what the two gateways' halves have to say, until they have nothing more.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            self.drain_session(now);
+            self.check_keyed(now);
+            let Some(signal) = self.signalling.as_mut().and_then(Signalling::poll_output) else { return };
+            match signal {
+                Signal::Update(update) => self.outputs.push_back(CallOutput::Gateway(update)),
+                Signal::Connect(info) => self.connect(now, info),
+                Signal::Release => self.release(),
+                Signal::FallBack => self.falls_back = true,
+                Signal::Event(event) => self.event(event),
+                Signal::End(reason) => self.end(reason),
+            }
         }
     }
 
     /// Takes what the session has for its owner and hands on what it has for the WebSocket.
     fn drain_session(&mut self, now: Instant) {
-        loop {
-            let action = match self.session.poll_output() {
+        while let Some(session) = &mut self.session {
+            let action = match session.poll_output() {
                 Output::Connect(endpoint) => WsAction::Connect(endpoint),
                 Output::Text(text) => WsAction::Text(text),
                 Output::Binary(bytes) => WsAction::Binary(bytes),
@@ -241,8 +365,12 @@ impl CallSession {
         match event {
             SessionEvent::Ready(ready) => self.handle_ready(now, &ready),
             SessionEvent::Established(description) => self.handle_description(now, &description),
-            SessionEvent::Interrupted(cause) => self.event(Event::Interrupted(cause)),
+            SessionEvent::Interrupted(cause) => {
+                self.is_interrupted = true;
+                self.event(Event::Interrupted(cause));
+            }
             SessionEvent::Resumed => {
+                self.is_interrupted = false;
                 self.event(Event::Resumed);
                 self.encrypt(now, DaveMessage::Resumed);
             }
@@ -250,12 +378,14 @@ impl CallSession {
             SessionEvent::Message(message) => self.handle_message(now, message),
             SessionEvent::Binary { opcode, payload } => self.handle_binary(now, opcode, &payload),
             // A kick, a move and a change of server look the same from here.
-            SessionEvent::Ended(Ended { cause, advice: Advice::Wait }) if self.was_established => {
+            SessionEvent::Ended(Ended { cause, advice: Advice::Wait })
+                if self.was_established && self.signalling.is_none() =>
+            {
                 self.phase = Phase::Waiting { until: later(now, self.config.follow_timeout), cause };
                 self.outputs.push_back(CallOutput::Media(MediaCommand::Stop));
                 self.event(Event::Released(cause));
             }
-            SessionEvent::Ended(Ended { cause, advice }) => self.finish(EndReason::Session { cause, advice }),
+            SessionEvent::Ended(Ended { cause, advice }) => self.lose(now, EndReason::Session { cause, advice }),
             _ => {}
         }
     }
@@ -263,10 +393,13 @@ impl CallSession {
     fn handle_ready(&mut self, now: Instant, ready: &Ready) {
         self.times.identified = Some(now.saturating_duration_since(self.started));
         let Some(address) = ready.media_addr() else {
-            return self.end(EndReason::BadMediaAddress);
+            return self.lose(now, EndReason::BadMediaAddress);
         };
-        let Ok(mode) = negotiate_from(&self.config.modes, &ready.modes) else {
-            return self.end(EndReason::NoCommonMode);
+        let everywhere = [Mode::XChaCha20Poly1305Rtpsize];
+        let falls_back = self.falls_back && self.config.modes.contains(&everywhere[0]);
+        let accepted: &[Mode] = if falls_back { &everywhere } else { &self.config.modes };
+        let Ok(mode) = negotiate_from(accepted, &ready.modes) else {
+            return self.lose(now, EndReason::NoCommonMode);
         };
         self.renew_encryption();
         self.ssrc = Ssrc::new(ready.ssrc);
@@ -279,7 +412,7 @@ impl CallSession {
         let Some(mode) = self.mode else { return };
         let version = description.dave_protocol_version;
         if let Err(reason) = self.accept_version(version) {
-            return self.end(reason);
+            return self.lose(now, reason);
         }
         self.times.established = Some(now.saturating_duration_since(self.started));
         self.was_established = true;
@@ -298,7 +431,9 @@ impl CallSession {
         // Even silence has to be announced once: the server takes nothing from, and forwards nothing to, a client
         // whose SSRC it was not told. Packets could overtake the message, so they wait until it has arrived.
         self.announce(now);
-        self.session.confirm(now);
+        if let Some(session) = &mut self.session {
+            session.confirm(now);
+        }
     }
 
     /// The halves go to the media thread, which can receive from now on.
@@ -319,6 +454,9 @@ impl CallSession {
             self.phase = Phase::Established;
             self.times.joined = Some(now.saturating_duration_since(self.started));
             self.outputs.push_back(CallOutput::Media(MediaCommand::Begin));
+            if let Some(signalling) = &mut self.signalling {
+                signalling.handle_connected(now);
+            }
             self.event(Event::Connected);
         }
     }
@@ -390,14 +528,14 @@ impl CallSession {
         }
         match discovery.outcome() {
             None => {}
-            Some(Err(error)) => self.end(EndReason::Discovery(error)),
+            Some(Err(error)) => self.lose(now, EndReason::Discovery(error)),
             Some(Ok(address)) => {
                 self.times.discovered = Some(now.saturating_duration_since(self.started));
                 self.phase = Phase::Selecting;
                 let mode = self.mode.map(Mode::wire_name).unwrap_or_default();
                 let select = SelectProtocol::udp(address.ip().to_string(), address.port(), mode);
                 // A session that was lost meanwhile identifies again and sends another Ready.
-                let _ = self.session.send(now, ClientMessage::SelectProtocol(select));
+                self.send(now, ClientMessage::SelectProtocol(select));
             }
         }
     }
@@ -407,30 +545,57 @@ impl CallSession {
         let speaking = if self.speaking { SpeakingFlags::MICROPHONE } else { SpeakingFlags::NONE };
         let message = ClientSpeaking { speaking, delay: 0, ssrc: self.ssrc.get() };
         if self.has_halves() {
-            let _ = self.session.send(now, ClientMessage::Speaking(message));
+            self.send(now, ClientMessage::Speaking(message));
         }
     }
 
-    /// Closes the session for a reason of our own.
+    fn send(&mut self, now: Instant, message: ClientMessage) {
+        if let Some(Err(error)) = self.session.as_mut().map(|session| session.send(now, message)) {
+            tracing::debug!(%error, "a message to the voice gateway was not sent");
+        }
+    }
+
+    /// The voice server cannot be stayed on, or is gone. What follows is the business of the main gateway's half, if
+    /// there is one.
+    fn lose(&mut self, now: Instant, reason: EndReason) {
+        match &mut self.signalling {
+            Some(signalling) => {
+                signalling.handle_lost(now, reason);
+                self.release();
+            }
+            None => self.end(reason),
+        }
+    }
+
+    /// Ends the call.
     fn end(&mut self, reason: EndReason) {
-        self.session.close(CloseCode::NORMAL);
-        self.drain_closing();
+        self.release();
         self.finish(reason);
     }
 
-    /// Hands on what a session that was closed still has for the WebSocket.
-    fn drain_closing(&mut self) {
-        loop {
-            match self.session.poll_output() {
-                Output::Close(code) => self.outputs.push_back(CallOutput::Ws(WsAction::Close(code))),
-                Output::Timeout(_) => return,
-                _ => {}
+    /// Gives up the voice server.
+    fn release(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.close(CloseCode::NORMAL);
+            loop {
+                match session.poll_output() {
+                    Output::Close(code) => self.outputs.push_back(CallOutput::Ws(WsAction::Close(code))),
+                    Output::Timeout(_) => break,
+                    _ => {}
+                }
             }
         }
+        if self.has_halves() {
+            self.outputs.push_back(CallOutput::Media(MediaCommand::Stop));
+        }
+        self.speakers.clear();
+        self.is_interrupted = false;
+        self.phase = Phase::Signalling;
     }
 
     fn finish(&mut self, reason: EndReason) {
         if !matches!(self.phase, Phase::Ended) {
+            self.signalling = None;
             self.phase = Phase::Ended;
             self.outputs.push_back(CallOutput::Media(MediaCommand::Stop));
             self.event(Event::Ended(reason));
@@ -452,6 +617,6 @@ fn fold(seed: [u8; 32]) -> u64 {
 const MAX_EARLY_SPEAKERS: usize = 512;
 
 /// An instant after `now`; a duration that no clock can count is for ever, or near enough.
-fn later(now: Instant, after: Duration) -> Instant {
+pub(crate) fn later(now: Instant, after: Duration) -> Instant {
     now.checked_add(after).unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()))
 }

@@ -16,6 +16,18 @@ pub struct Config {
     /// is a move, a change of server or a kick: 10 s. A call without a manager and without
     /// [`update`](crate::CallCommand::Update) has nothing to wait for.
     pub follow_timeout: Duration,
+    /// How long the main gateway may take to answer a join or a move with both of its events: 10 s. It never refuses: it
+    /// is silent.
+    pub gateway_timeout: Duration,
+    /// How long a call that needs the main gateway waits while the bot's own connection to it is lost: 5 minutes.
+    pub offline_timeout: Duration,
+    /// How often a call is joined again in a row, through the main gateway, before it ends: 5. The count begins anew once
+    /// it has run well [for a while](SessionConfig::stable_after).
+    pub max_rejoins: u32,
+    /// First step of the delay between these attempts: 1 s; it doubles, the first attempt is made at once.
+    pub rejoin_step: Duration,
+    /// The longest delay between these attempts: 30 s.
+    pub rejoin_cap: Duration,
     /// How long leaving waits for the servers to acknowledge it: 5 s.
     pub leave_timeout: Duration,
     /// Threads that send and receive media; each serves many calls: 1.
@@ -61,6 +73,11 @@ impl Default for Config {
         Self {
             join_timeout: Duration::from_secs(20),
             follow_timeout: Duration::from_secs(10),
+            gateway_timeout: Duration::from_secs(10),
+            offline_timeout: Duration::from_secs(300),
+            max_rejoins: 5,
+            rejoin_step: Duration::from_secs(1),
+            rejoin_cap: Duration::from_secs(30),
             leave_timeout: Duration::from_secs(5),
             media_threads: 1,
             modes: voice_crypto::preferred().to_vec(),

@@ -1,12 +1,12 @@
 //! What a call tells its owner.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, time::Duration};
 
 use voice_dave::DaveEvent;
 use voice_model::{ChannelId, SpeakingFlags, UserId};
 use voice_rtp::Ssrc;
 use voice_udp::DiscoveryError;
-use voice_ws::{Advice, Cause};
+use voice_ws::{Advice, Cause, EndpointError};
 
 /// Something that happened in a call.
 #[derive(Clone, Debug)]
@@ -38,6 +38,20 @@ pub enum Event {
     Resumed,
     /// We were moved to another channel; a connection to its server follows.
     Moved(ChannelId),
+    /// Nothing came of a move that this side asked for: the channel may be full or unknown, or the bot may lack the
+    /// permission to connect. The call stays where it is.
+    MoveFailed(ChannelId),
+    /// What the server lets this user do has changed.
+    Restricted(Restrictions),
+    /// The call is lost and joined again through the main gateway; audio waits meanwhile.
+    Rejoining {
+        /// Which attempt it is in a row, from 1.
+        attempt: u32,
+        /// When it is made, from now.
+        after: Duration,
+        /// What made it necessary.
+        why: EndReason,
+    },
     /// The end-to-end encryption changed.
     E2ee(DaveEvent),
     /// So many events were dropped because nobody read them.
@@ -72,6 +86,21 @@ pub enum EndReason {
     BadMediaAddress,
     /// The local socket for media failed (the local system).
     Socket(String),
+    /// Media did not get through any more (the network).
+    Media(MediaFault),
+    /// The main gateway took no opcode 4 (the caller's gateway connection).
+    Gateway(String),
+    /// The main gateway did not answer a join in time. It never refuses: the channel may be full or unknown, or the bot
+    /// may lack the permission to see it or to connect.
+    NoAnswer(Missing),
+    /// The main gateway took the voice server away and named no other in time (the peer).
+    NoServer,
+    /// The main gateway named an unusable voice server (the peer).
+    Endpoint(EndpointError),
+    /// The bot's own connection to the main gateway was lost for too long (the caller's gateway connection).
+    GatewayLost,
+    /// Another process with the same token is in voice in place of this one (the caller).
+    TakenOver,
     /// The voice server makes a call without end-to-end encryption, which [`E2ee::Require`](crate::E2ee::Require) does
     /// not accept (the peer, or the configuration).
     NotEncrypted,
@@ -95,6 +124,13 @@ impl fmt::Display for EndReason {
             Self::NoCommonMode => f.write_str("the voice server offers no transport encryption that is accepted here"),
             Self::BadMediaAddress => f.write_str("the voice server names no usable media address"),
             Self::Socket(error) => write!(f, "the local media socket failed: {error}"),
+            Self::Media(fault) => fault.fmt(f),
+            Self::Gateway(error) => write!(f, "the main gateway did not take an update of the voice state: {error}"),
+            Self::NoAnswer(missing) => missing.fmt(f),
+            Self::NoServer => f.write_str("the main gateway named no voice server in time"),
+            Self::Endpoint(error) => write!(f, "the main gateway named an unusable voice server: {error}"),
+            Self::GatewayLost => f.write_str("the connection to the main gateway was lost for too long"),
+            Self::TakenOver => f.write_str("another process with the same token has taken the place in voice"),
             Self::NotEncrypted => f.write_str("the call is not end-to-end encrypted, as it is required to be"),
             Self::Downgraded => f.write_str("the voice server ended the end-to-end encryption, which is required"),
             Self::E2eeVersion { version } => {
@@ -108,3 +144,56 @@ impl fmt::Display for EndReason {
 }
 
 impl Error for EndReason {}
+
+/// What the main gateway did not send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Missing {
+    /// The own voice state in the wanted channel.
+    pub voice_state: bool,
+    /// The voice server.
+    pub voice_server: bool,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.voice_state, self.voice_server) {
+            (true, true) => {
+                "the main gateway did not answer the join in time (channel full, unknown, or permission missing)"
+            }
+            (false, true) => "the main gateway named no voice server in time",
+            _ => "the main gateway did not confirm the channel in time",
+        })
+    }
+}
+
+/// How media did not get through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MediaFault {
+    /// Packets came and none of them was authentic, for 10 s: the key is another one than the voice server's.
+    NotAuthentic,
+    /// The network says for 10 s that the voice server's media port cannot be reached.
+    Unreachable,
+}
+
+impl fmt::Display for MediaFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAuthentic => "no packet from the voice server was authentic any more",
+            Self::Unreachable => "the voice server's media port could not be reached any more",
+        })
+    }
+}
+
+/// What the server keeps this user from; nothing by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Restrictions {
+    /// Muted by a moderator: what is sent is not heard.
+    pub mute: bool,
+    /// Deafened by a moderator: nothing is received.
+    pub deaf: bool,
+    /// In the audience of a stage, or without the permission to speak: what is sent is not heard.
+    pub suppress: bool,
+}

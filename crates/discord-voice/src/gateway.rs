@@ -1,8 +1,8 @@
 //! What a call needs of the bot's own gateway connection.
 
-use std::error::Error;
+use std::{error::Error, num::NonZeroU32};
 
-use voice_model::{UpdateVoiceState, VoiceServerUpdate, VoiceState};
+use voice_model::{GuildId, SessionId, UpdateVoiceState, VoiceServerUpdate, VoiceState};
 
 /// The way to the main gateway: the bot's own connection to Discord.
 ///
@@ -23,13 +23,74 @@ impl<T: VoiceGateway + ?Sized> VoiceGateway for std::sync::Arc<T> {
     }
 }
 
-/// One of the two main-gateway events that voice needs.
+/// An event of the main gateway that voice needs: the first two always, the others make it survive more.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum GatewayEvent {
     /// `VOICE_STATE_UPDATE`, of any user.
     VoiceState(VoiceState),
     /// `VOICE_SERVER_UPDATE`.
     VoiceServer(VoiceServerUpdate),
+    /// `READY`: a new session on a shard. Whatever was in voice in its guilds before is joined again.
+    Ready {
+        /// The new session.
+        session_id: SessionId,
+        /// The shard.
+        shard: Shard,
+    },
+    /// `RESUMED`: a shard goes on with the session that it had.
+    Resumed {
+        /// The shard.
+        shard: Shard,
+    },
+    /// A shard has lost its connection. Until it is ready or resumed nothing that takes the main gateway is given up for
+    /// want of an answer.
+    Disconnected {
+        /// The shard.
+        shard: Shard,
+    },
+}
+
+impl GatewayEvent {
+    /// Whether the event may concern a guild.
+    #[must_use]
+    pub fn concerns(&self, guild: GuildId) -> bool {
+        match self {
+            Self::VoiceState(state) => state.guild_id == Some(guild),
+            Self::VoiceServer(update) => update.guild_id == guild,
+            Self::Ready { shard, .. } | Self::Resumed { shard } | Self::Disconnected { shard } => shard.has(guild),
+        }
+    }
+}
+
+/// One of a bot's connections to the main gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shard {
+    number: u32,
+    total: NonZeroU32,
+}
+
+impl Shard {
+    /// The only connection of a bot.
+    pub const ONLY: Self = Self { number: 0, total: NonZeroU32::MIN };
+
+    /// Shard `number` of `total`.
+    #[must_use]
+    pub const fn new(number: u32, total: NonZeroU32) -> Self {
+        Self { number, total }
+    }
+
+    /// Its number, from 0.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether a guild's events come on it (Discord docs, Gateway, "Sharding").
+    #[must_use]
+    pub fn has(&self, guild: GuildId) -> bool {
+        (guild.get() >> 22) % u64::from(self.total.get()) == u64::from(self.number)
+    }
 }
 
 impl From<VoiceState> for GatewayEvent {
@@ -41,5 +102,21 @@ impl From<VoiceState> for GatewayEvent {
 impl From<VoiceServerUpdate> for GatewayEvent {
     fn from(update: VoiceServerUpdate) -> Self {
         Self::VoiceServer(update)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_guild_is_on_one_shard() {
+        let total = NonZeroU32::new(4).expect("not zero");
+        for guild in [0, 1 << 22, 613_425_648_685_547_541] {
+            let guild = GuildId::new(guild);
+            assert_eq!((0..4).filter(|number| Shard::new(*number, total).has(guild)).count(), 1);
+            assert!(Shard::ONLY.has(guild));
+        }
+        assert!(Shard::new(3, total).has(GuildId::new(7 << 22)));
     }
 }

@@ -1,7 +1,48 @@
 //! From the main gateway's two events to the values that a call needs.
 
+use std::fmt;
+
 use voice_model::{ChannelId, GuildId, SessionId, Token, UserId, VoiceServerUpdate, VoiceState};
 use voice_ws::{EndpointError, Identity};
+
+/// Who wants to be where, for a call that is joined through the main gateway.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JoinInfo {
+    /// The guild.
+    pub guild_id: GuildId,
+    /// The voice channel.
+    pub channel_id: ChannelId,
+    /// The own user.
+    pub user_id: UserId,
+    /// Joins muted.
+    pub self_mute: bool,
+    /// Joins deafened: nothing is received.
+    pub self_deaf: bool,
+    /// The session of the bot's own gateway connection on the guild's shard, from READY. With it the voice states of
+    /// another process with the same token are told from our own.
+    pub session_id: Option<SessionId>,
+}
+
+impl JoinInfo {
+    /// Joins neither muted nor deafened.
+    #[must_use]
+    pub const fn new(guild_id: GuildId, channel_id: ChannelId, user_id: UserId) -> Self {
+        Self { guild_id, channel_id, user_id, self_mute: false, self_deaf: false, session_id: None }
+    }
+}
+
+impl fmt::Debug for JoinInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinInfo")
+            .field("guild_id", &self.guild_id)
+            .field("channel_id", &self.channel_id)
+            .field("user_id", &self.user_id)
+            .field("self_mute", &self.self_mute)
+            .field("self_deaf", &self.self_deaf)
+            .finish_non_exhaustive()
+    }
+}
 
 /// Pairs the voice state update and the voice server update of one join or move, in either order.
 ///

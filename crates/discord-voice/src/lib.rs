@@ -6,6 +6,7 @@ mod config;
 mod event;
 mod gateway;
 mod join;
+mod signalling;
 
 #[cfg(feature = "tokio")]
 mod api;
@@ -18,7 +19,7 @@ mod manager;
 pub use {
     api::{CallStats, Connect, ConnectError, Driver, Events, LeaveError, Playback, VoiceClient},
     driver::{MediaStats, PlaybackEnd, PlaybackStatus, Receive, Received},
-    manager::{Join, JoinError, Missing, VoiceManager, VoiceManagerBuilder},
+    manager::{Join, JoinError, VoiceManager, VoiceManagerBuilder},
     voice_ws::{CertificateError, Connector, TransportError},
 };
 
@@ -34,9 +35,11 @@ pub use voice_audio::{FrameBuf, FrameSource, NextFrame};
 pub use voice_ws::{Advice, Cause, Endpoint, EndpointError, Identity as ConnectInfo};
 
 pub use {
-    call::{CallCommand, CallInput, CallOutput, CallSession, JoinTimes, MediaCommand, UdpAction, WsAction},
+    call::{
+        CallCommand, CallInput, CallOutput, CallSession, ConnectionState, JoinTimes, MediaCommand, UdpAction, WsAction,
+    },
     config::{Config, E2ee},
-    event::{EndReason, Event},
-    gateway::{GatewayEvent, VoiceGateway},
-    join::JoinCollector,
+    event::{EndReason, Event, MediaFault, Missing, Restrictions},
+    gateway::{GatewayEvent, Shard, VoiceGateway},
+    join::{JoinCollector, JoinInfo},
 };

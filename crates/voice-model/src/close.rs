@@ -127,29 +127,29 @@ impl CloseCode {
     const fn policies(self) -> (ClosePolicy, ClosePolicy) {
         use CloseAction::{Identify, Rejoin, Resume, Stop, Wait};
         // Nothing was established yet: the same attempt again, then new credentials.
-        let again = ClosePolicy::of(Identify).at_most(2, Rejoin);
+        let again = ClosePolicy::new(Identify).at_most(2, Rejoin);
         match self.0 {
             // Our own bug, most likely: a replay after Resume could repeat it for ever.
             4001 | 4002 | 4005 | 4020 => {
-                (ClosePolicy::of(Rejoin).at_most(2, Stop).within(Duration::from_secs(60)), again)
+                (ClosePolicy::new(Rejoin).at_most(2, Stop).within(Duration::from_secs(60)), again)
             }
-            4003 => (ClosePolicy::of(Identify).at_most(1, Rejoin), again),
+            4003 => (ClosePolicy::new(Identify).at_most(1, Rejoin), again),
             // A new token comes with the new join.
-            4004 => both(ClosePolicy::of(Rejoin).at_most(2, Stop)),
-            4006 => both(ClosePolicy::of(Rejoin)),
-            4009 => (ClosePolicy::of(Resume).at_most(1, Rejoin), ClosePolicy::of(Rejoin)),
-            4011 => both(ClosePolicy::of(Rejoin).at_most(3, Stop)),
+            4004 => both(ClosePolicy::new(Rejoin).at_most(2, Stop)),
+            4006 => both(ClosePolicy::new(Rejoin)),
+            4009 => (ClosePolicy::new(Resume).at_most(1, Rejoin), ClosePolicy::new(Rejoin)),
+            4011 => both(ClosePolicy::new(Rejoin).at_most(3, Stop)),
             // Every retry would give the same answer.
-            4012 | 4017 => both(ClosePolicy::of(Stop)),
+            4012 | 4017 => both(ClosePolicy::new(Stop)),
             // Kick, move or server change: only the main gateway tells which.
-            4014 | 4022 => both(ClosePolicy::of(Wait)),
-            4015 => (ClosePolicy::of(Resume).at_most(2, Rejoin), again),
+            4014 | 4022 => both(ClosePolicy::new(Wait)),
+            4015 => (ClosePolicy::new(Resume).at_most(2, Rejoin), again),
             // Arrives in the handshake, where the same mode again would fail again.
-            4016 => both(ClosePolicy::of(Rejoin).at_most(1, Stop).with_fallback_mode()),
-            4021 => both(ClosePolicy::of(Stop).retry_after(Duration::from_secs(60))),
+            4016 => both(ClosePolicy::new(Rejoin).at_most(1, Stop).with_fallback_mode()),
+            4021 => both(ClosePolicy::new(Stop).retry_after(Duration::from_secs(60))),
             // The WebSocket or what is below it broke; media keeps flowing meanwhile.
-            1000..=1999 => (ClosePolicy::of(Resume), again),
-            _ => (ClosePolicy::of(Rejoin), again),
+            1000..=1999 => (ClosePolicy::new(Resume), again),
+            _ => (ClosePolicy::new(Rejoin), again),
         }
     }
 }
@@ -238,28 +238,38 @@ impl ClosePolicy {
         }
     }
 
-    const fn of(action: CloseAction) -> Self {
+    /// Makes a policy without a limit.
+    #[must_use]
+    pub const fn new(action: CloseAction) -> Self {
         Self { action, limit: None, fallback_mode: false, retry_after: None }
     }
 
-    const fn at_most(mut self, attempts: u8, then: CloseAction) -> Self {
-        self.limit = Some(Limit { attempts, window: None, then });
+    /// Limits how often the action is taken; `attempts` of 0 counts as 1.
+    #[must_use]
+    pub const fn at_most(mut self, attempts: u8, then: CloseAction) -> Self {
+        self.limit = Some(Limit { attempts: if attempts == 0 { 1 } else { attempts }, window: None, then });
         self
     }
 
-    const fn within(mut self, window: Duration) -> Self {
+    /// Counts only closes within this time towards the limit, if there is one.
+    #[must_use]
+    pub const fn within(mut self, window: Duration) -> Self {
         if let Some(limit) = &mut self.limit {
             limit.window = Some(window);
         }
         self
     }
 
-    const fn with_fallback_mode(mut self) -> Self {
+    /// Selects the mode that every server offers for the next attempt.
+    #[must_use]
+    pub const fn with_fallback_mode(mut self) -> Self {
         self.fallback_mode = true;
         self
     }
 
-    const fn retry_after(mut self, wait: Duration) -> Self {
+    /// Advises the application to wait for so long before it joins again.
+    #[must_use]
+    pub const fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }

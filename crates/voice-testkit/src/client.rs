@@ -272,6 +272,6 @@ impl Client {
     /// The counters of its present session.
     #[must_use]
     pub fn session_stats(&self) -> Option<SessionStats> {
-        self.call.as_ref().map(|call| *call.session_stats())
+        self.call.as_ref().map(CallSession::session_stats)
     }
 }

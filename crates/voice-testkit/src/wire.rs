@@ -124,6 +124,8 @@ impl World {
                     let client = self.clients.get_mut(&user).expect("it has a call");
                     client.media_command(&self.clock, command);
                 }
+                // The clients here are given their values; there is no main gateway.
+                CallOutput::Gateway(_) => {}
                 CallOutput::Event(event) => self.event(user, event),
                 CallOutput::Timeout(deadline) => {
                     client.deadline = deadline;

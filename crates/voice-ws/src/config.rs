@@ -1,11 +1,12 @@
 //! What a session is told from outside, and every default with its reason.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     time::{Duration, Instant},
 };
 
-use voice_model::{ChannelId, GuildId, SessionId, Token, UserId};
+use voice_model::{ChannelId, CloseCode, ClosePolicy, GuildId, SessionId, Token, UserId};
 
 use crate::Endpoint;
 
@@ -64,6 +65,18 @@ pub struct SessionConfig {
     pub backoff_step: Duration,
     /// The longest delay between attempts: 15 s.
     pub backoff_cap: Duration,
+    /// What is done about these close codes of the server, in place of [their own policies](CloseCode::policy): none. A
+    /// session that is not established yet has nothing to resume, and identifies again where that is asked for.
+    pub close_policies: BTreeMap<CloseCode, ClosePolicy>,
+}
+
+impl SessionConfig {
+    /// What is done about a close code of the server; `established` says whether there is a session to go on with.
+    #[must_use]
+    pub fn policy(&self, code: CloseCode, established: bool) -> ClosePolicy {
+        let own = if established { CloseCode::policy } else { CloseCode::handshake_policy };
+        self.close_policies.get(&code).copied().unwrap_or_else(|| own(code))
+    }
 }
 
 impl Default for SessionConfig {
@@ -79,6 +92,7 @@ impl Default for SessionConfig {
             stable_after: Duration::from_secs(60),
             backoff_step: Duration::from_millis(500),
             backoff_cap: Duration::from_secs(15),
+            close_policies: BTreeMap::new(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use voice_model::{CloseAction, CloseCode, ClosePolicy};
 
-use crate::{Advice, Cause, event::ProtocolViolation};
+use crate::{Advice, Cause, SessionConfig, event::ProtocolViolation};
 
 /// What a session does after it lost its socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// `established`: there is a session that could be resumed.
-    pub(crate) fn judge(&mut self, now: Instant, cause: Cause, established: bool) -> Verdict {
+    pub(crate) fn judge(&mut self, now: Instant, config: &SessionConfig, cause: Cause, established: bool) -> Verdict {
         let code = match cause {
             Cause::Closed(code) => code,
             Cause::Left => return Verdict::End(Advice::Stop),
@@ -33,7 +33,7 @@ impl Ledger {
             Cause::Protocol(_) => return Verdict::End(Advice::Rejoin),
             _ => CloseCode::ABNORMAL,
         };
-        let policy = if established { code.policy() } else { code.handshake_policy() };
+        let policy = config.policy(code, established);
         let earlier = self.earlier(now, code, &policy);
         let too_big = code == CloseCode::MESSAGE_TOO_BIG;
         if policy.limit.is_some() || too_big {
@@ -77,12 +77,12 @@ mod tests {
     #[test]
     fn limits_of_a_code_are_counted_since_the_session_ran_well() {
         let now = start();
-        let mut ledger = Ledger::default();
+        let (mut ledger, config) = (Ledger::default(), SessionConfig::default());
         let timeout = Cause::Closed(CloseCode::SESSION_TIMEOUT);
-        assert_eq!(ledger.judge(now, timeout, true), Verdict::Resume);
-        assert_eq!(ledger.judge(now, timeout, true), Verdict::End(Advice::Rejoin));
+        assert_eq!(ledger.judge(now, &config, timeout, true), Verdict::Resume);
+        assert_eq!(ledger.judge(now, &config, timeout, true), Verdict::End(Advice::Rejoin));
         ledger.clear();
-        assert_eq!(ledger.judge(now, timeout, true), Verdict::Resume);
+        assert_eq!(ledger.judge(now, &config, timeout, true), Verdict::Resume);
     }
 
     #[test]
@@ -90,7 +90,7 @@ mod tests {
         let now = start();
         for code in [CloseCode::E2EE_REQUIRED, CloseCode::UNKNOWN_PROTOCOL, CloseCode::RATE_LIMITED] {
             for established in [false, true] {
-                let verdict = Ledger::default().judge(now, Cause::Closed(code), established);
+                let verdict = Ledger::default().judge(now, &SessionConfig::default(), Cause::Closed(code), established);
                 assert_eq!(verdict, Verdict::End(Advice::Stop), "{code}");
             }
         }
@@ -99,9 +99,23 @@ mod tests {
     #[test]
     fn only_the_main_gateway_can_tell_what_a_disconnect_means() {
         for code in [CloseCode::DISCONNECTED, CloseCode::CALL_TERMINATED] {
-            let verdict = Ledger::default().judge(start(), Cause::Closed(code), true);
+            let verdict = Ledger::default().judge(start(), &SessionConfig::default(), Cause::Closed(code), true);
             assert_eq!(verdict, Verdict::End(Advice::Wait));
         }
+    }
+
+    #[test]
+    fn the_caller_decides_otherwise() {
+        let mut config = SessionConfig::default();
+        let resume = ClosePolicy::new(CloseAction::Resume).at_most(1, CloseAction::Stop);
+        config.close_policies.insert(CloseCode::DISCONNECTED, resume);
+        let mut ledger = Ledger::default();
+        let kicked = Cause::Closed(CloseCode::DISCONNECTED);
+        assert_eq!(ledger.judge(start(), &config, kicked, true), Verdict::Resume);
+        assert_eq!(ledger.judge(start(), &config, kicked, true), Verdict::End(Advice::Stop));
+        assert_eq!(Ledger::default().judge(start(), &config, kicked, false), Verdict::Identify);
+        let other = ledger.judge(start(), &config, Cause::Closed(CloseCode::CALL_TERMINATED), true);
+        assert_eq!(other, Verdict::End(Advice::Wait));
     }
 
     #[expect(clippy::disallowed_methods, reason = "an instant can only come from the clock")]

@@ -15,15 +15,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use voice_audio::FrameSource;
 use voice_crypto::Mode;
 use voice_dave::{DaveStats, DaveStatus};
-use voice_model::UserId;
-use voice_ws::{Connector, Identity, SessionStats};
+use voice_model::{ChannelId, UserId};
+use voice_ws::{Connector, Identity, SessionStats, TransportError};
 
 use super::{Events, Playback};
 use crate::{
-    Config, E2ee, EndReason, JoinTimes,
+    Config, ConnectionState, E2ee, EndReason, JoinTimes,
     driver::{
-        CallParts, CallShared, ControlCommand, ControlState, Listeners, MediaStats, OnEnd, PlaybackEnd, PlaybackShared,
-        Playing, Receive, Shards, ring, start,
+        CallParts, CallShared, ControlCommand, ControlState, Listeners, MediaStats, OnEnd, Origin, PlaybackEnd,
+        PlaybackShared, Playing, Receive, Shards, ring, start,
     },
 };
 
@@ -60,14 +60,15 @@ impl Driver {
 
     /// Connects to a voice server. The future needs a tokio runtime; dropping it gives the call up.
     pub fn connect(&self, info: Identity) -> Connect {
-        self.connect_with(info, None)
+        Connect { driver: self.clone(), info, timeout: self.config.join_timeout }
     }
 
-    pub(crate) fn connect_with(&self, info: Identity, on_end: Option<OnEnd>) -> Connect {
-        Connect { driver: self.clone(), info, on_end, timeout: self.config.join_timeout }
+    /// Starts a call, which lives for as long as its parts do.
+    pub(crate) fn start(&self, config: Arc<Config>, origin: Origin, on_end: Option<OnEnd>) -> CallParts {
+        start(config, self.connector.clone(), Arc::clone(&self.shards), origin, on_end)
     }
 
-    pub(crate) fn config(&self) -> &Config {
+    pub(crate) const fn config(&self) -> &Arc<Config> {
         &self.config
     }
 }
@@ -77,7 +78,6 @@ impl Driver {
 pub struct Connect {
     driver: Driver,
     info: Identity,
-    on_end: Option<OnEnd>,
     timeout: Duration,
 }
 
@@ -95,21 +95,21 @@ impl Connect {
     }
 
     async fn run(self) -> Result<(VoiceClient, Events), ConnectError> {
-        let Driver { config, connector, shards } = self.driver;
-        let leave_timeout = config.leave_timeout;
-        let CallParts { commands, events, mut state, shared, listeners } =
-            start(config, connector, shards, self.info, self.on_end);
-        let settled = state.wait_for(|state| state.connected || state.ended.is_some());
-        let settled = match tokio::time::timeout(self.timeout, settled).await {
-            Ok(Ok(state)) => state.clone(),
-            Ok(Err(_)) | Err(_) => return Err(ConnectError::TimedOut),
-        };
-        if let Some(reason) = settled.ended {
-            return Err(ConnectError::Ended { reason, cause: settled.transport_error });
+        let config = Arc::clone(&self.driver.config);
+        let mut parts = self.driver.start(config, Origin::Known(self.info), None);
+        match tokio::time::timeout(self.timeout, settled(&mut parts)).await {
+            Ok(None) => Ok(VoiceClient::new(parts, self.driver.config.leave_timeout)),
+            Ok(Some((reason, cause))) => Err(ConnectError::Ended { reason, cause }),
+            Err(_) => Err(ConnectError::TimedOut),
         }
-        let inner = Inner { commands, state, shared, listeners, leave_timeout, playing: Mutex::new(None) };
-        Ok((VoiceClient(Arc::new(inner)), events))
     }
+}
+
+/// Waits until a call is connected, or over for a reason and perhaps the cause of that.
+pub(crate) async fn settled(parts: &mut CallParts) -> Option<(EndReason, Option<Arc<TransportError>>)> {
+    let settled = parts.state.wait_for(|state| state.connected || state.ended.is_some()).await;
+    let Ok(state) = settled else { return Some((EndReason::Left, None)) };
+    state.ended.clone().map(|reason| (reason, state.transport_error.clone()))
 }
 
 impl IntoFuture for Connect {
@@ -153,6 +153,8 @@ pub struct CallStats {
     pub join: JoinTimes,
     /// The last measured time to the voice gateway and back.
     pub latency: Option<Duration>,
+    /// The mean of that time over about the last 20 heartbeats.
+    pub mean_latency: Option<Duration>,
     /// The media's counters, at most a second old.
     pub media: MediaStats,
     /// The transport encryption.
@@ -170,6 +172,12 @@ impl VoiceClient {
     /// [`ConnectError`] says why there is no call.
     pub async fn connect(info: Identity) -> Result<(Self, Events), ConnectError> {
         Driver::new(Config::default()).map_err(ConnectError::Driver)?.connect(info).await
+    }
+
+    pub(crate) fn new(parts: CallParts, leave_timeout: Duration) -> (Self, Events) {
+        let CallParts { commands, events, state, shared, listeners } = parts;
+        let inner = Inner { commands, state, shared, listeners, leave_timeout, playing: Mutex::new(None) };
+        (Self(Arc::new(inner)), events)
     }
 
     /// Plays a source, in place of what was playing. Never waits; a source that blocks belongs behind
@@ -218,6 +226,7 @@ impl VoiceClient {
             dave: state.dave_stats.clone(),
             join: state.times,
             latency: state.latency,
+            mean_latency: state.mean_latency,
             media: self.0.shared.stats(),
             mode: state.mode,
             session: state.session,
@@ -250,6 +259,27 @@ impl VoiceClient {
         tokio::task::spawn_blocking(move || verification.code()).await.ok()
     }
 
+    /// Moves to another channel of the guild; never waits. What plays and who listens carries over.
+    /// [`Event::Moved`](crate::Event::Moved) says that the main gateway has done it,
+    /// [`Event::MoveFailed`](crate::Event::MoveFailed) that it has not answered. Only a call that a
+    /// [`VoiceManager`](crate::VoiceManager) joined can be moved.
+    pub fn move_to(&self, channel: ChannelId) {
+        let _ = self.0.commands.try_send(ControlCommand::MoveTo(channel));
+    }
+
+    /// Mutes or deafens this user, as others see it; never waits. Only in a call that a
+    /// [`VoiceManager`](crate::VoiceManager) joined.
+    pub fn set_self(&self, mute: bool, deaf: bool) {
+        let _ = self.0.commands.try_send(ControlCommand::SetSelf { mute, deaf });
+    }
+
+    /// How far the call is.
+    #[must_use]
+    pub fn connection_state(&self) -> ConnectionState {
+        let state = self.0.state.borrow();
+        if state.ended.is_some() { ConnectionState::Ended } else { state.connection }
+    }
+
     /// Whether the call is over.
     #[must_use]
     pub fn is_ended(&self) -> bool {
@@ -276,13 +306,14 @@ impl VoiceClient {
             let _ = self.0.commands.send(ControlCommand::Leave).await;
             self.ended().await;
         };
-        tokio::time::timeout(self.0.leave_timeout, left).await.map_err(|_| LeaveError::TimedOut)
-    }
-
-    pub(crate) fn downgrade(&self) -> mpsc::WeakSender<ControlCommand> {
-        self.0.commands.downgrade()
+        // The main gateway is waited for first, then the voice gateway.
+        let limit = self.0.leave_timeout.saturating_add(VOICE_GATEWAY_LIMIT);
+        tokio::time::timeout(limit, left).await.map_err(|_| LeaveError::TimedOut)
     }
 }
+
+/// How long the voice gateway may take to acknowledge a leave, and the call to end after that.
+pub(crate) const VOICE_GATEWAY_LIMIT: Duration = Duration::from_secs(2);
 
 impl fmt::Debug for VoiceClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -301,7 +332,7 @@ pub enum ConnectError {
         /// Why.
         reason: EndReason,
         /// What broke the connection, if something did.
-        cause: Option<Arc<voice_ws::TransportError>>,
+        cause: Option<Arc<TransportError>>,
     },
     /// It took too long (the network, or the peer).
     TimedOut,

@@ -4,6 +4,7 @@ mod client;
 mod events;
 mod play;
 
+pub(crate) use client::{VOICE_GATEWAY_LIMIT, settled};
 pub(crate) use events::{EventSender, events};
 
 pub use client::{CallStats, Connect, ConnectError, Driver, LeaveError, VoiceClient};

@@ -6,7 +6,7 @@ use voice_dave::{
     DaveConfig, DaveEvent, DaveMessage, DaveOutput, DaveSession, DaveStats, DaveStatus, MAX_PROTOCOL_VERSION,
     OutgoingMessage, ReceiveMode, SendMode, SigningKey, Verification,
 };
-use voice_model::{BinaryMessage, Opcode, ServerBinary, UserId};
+use voice_model::{BinaryMessage, ChannelId, Opcode, ServerBinary, UserId};
 use voice_ws::Identity;
 
 use super::{CallSession, MediaCommand, Phase};
@@ -23,15 +23,14 @@ pub(super) struct Encryption {
 }
 
 impl Encryption {
-    pub(super) fn new(signing_key: SigningKey, identity: &Identity) -> Self {
-        let config =
-            DaveConfig { user: identity.user_id, channel: identity.channel_id, signing_key: signing_key.clone() };
+    pub(super) fn new(signing_key: SigningKey, user: UserId, channel: ChannelId) -> Self {
+        let config = DaveConfig { user, channel, signing_key: signing_key.clone() };
         Self { session: DaveSession::new(config), status: DaveStatus::default(), signing_key, used: false }
     }
 
     /// That of another session of the same user.
     pub(super) fn anew(&self, identity: &Identity) -> Self {
-        Self::new(self.signing_key.clone(), identity)
+        Self::new(self.signing_key.clone(), identity.user_id, identity.channel_id)
     }
 
     pub(super) const fn status(&self) -> &DaveStatus {
@@ -61,8 +60,9 @@ impl CallSession {
 
     /// The gateway let us in. What was said before to a session that is gone is void.
     pub(super) fn renew_encryption(&mut self) {
+        let Some(session) = &self.session else { return };
         if std::mem::replace(&mut self.encryption.used, true) {
-            self.encryption = self.encryption.anew(self.session.identity());
+            self.encryption = self.encryption.anew(session.identity());
             self.encryption.used = true;
         }
     }
@@ -96,7 +96,8 @@ impl CallSession {
     }
 
     fn handle_output(&mut self, now: Instant, output: DaveOutput) {
-        if matches!(self.phase, Phase::Ended) {
+        if matches!(self.phase, Phase::Ended | Phase::Signalling) {
+            // An output before this one has ended it.
             return;
         }
         match output {
@@ -106,13 +107,14 @@ impl CallSession {
             | DaveOutput::Event(DaveEvent::Downgraded)
                 if self.config.e2ee == E2ee::Require =>
             {
-                self.end(EndReason::Downgraded);
+                self.lose(now, EndReason::Downgraded);
             }
             DaveOutput::Message(message) => {
+                let Some(session) = &mut self.session else { return };
                 let sent = match message {
-                    OutgoingMessage::Text(message) => self.session.send(now, message),
+                    OutgoingMessage::Text(message) => session.send(now, message),
                     OutgoingMessage::Binary(bytes) => match &bytes[..] {
-                        [opcode, payload @ ..] => self.session.send_binary(u64::from(*opcode).into(), payload),
+                        [opcode, payload @ ..] => session.send_binary(u64::from(*opcode).into(), payload),
                         [] => Ok(()),
                     },
                 };

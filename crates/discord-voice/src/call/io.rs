@@ -7,12 +7,12 @@ use std::{
 };
 
 use voice_dave::{ReceiveMode, SendMode};
-use voice_model::{CloseCode, UserId};
+use voice_model::{ChannelId, CloseCode, UpdateVoiceState, UserId};
 use voice_rtp::Ssrc;
 use voice_udp::{DISCOVERY_LEN, Receiver, Sender};
 use voice_ws::{Endpoint, Identity, Input};
 
-use crate::Event;
+use crate::{Event, GatewayEvent, MediaFault};
 
 /// What goes into a call.
 #[derive(Debug)]
@@ -25,6 +25,14 @@ pub enum CallInput<'a> {
     UdpFailed(&'a str),
     /// A datagram arrived before the media halves were handed on.
     Datagram(&'a [u8]),
+    /// Media does not get through any more.
+    MediaFailed(MediaFault),
+    /// The main gateway has something to say, for a call that was [joined](crate::CallSession::join) through it.
+    Gateway(&'a GatewayEvent),
+    /// The main gateway did not take what [`CallOutput::Gateway`] asked for; with its library's words.
+    GatewayRefused(&'a str),
+    /// What [`CallOutput::Gateway`] asked for is sent only after so long, for want of a turn: its answer may take longer.
+    GatewayDelayed(Duration),
     /// The user wants something.
     Command(CallCommand),
     /// The instant of [`CallOutput::Timeout`] has come.
@@ -42,6 +50,16 @@ pub enum CallCommand {
     Update(Identity),
     /// The main gateway says that we are in no channel any more.
     Disconnected,
+    /// Move to another channel of the guild, in a call that was [joined](crate::CallSession::join) through the main
+    /// gateway. What plays and who listens carries over.
+    MoveTo(ChannelId),
+    /// Mute or deafen this user, in such a call.
+    SetSelf {
+        /// Nothing of what is sent is heard.
+        mute: bool,
+        /// Nothing is received.
+        deaf: bool,
+    },
     /// Leave.
     Leave,
 }
@@ -56,6 +74,8 @@ pub enum CallOutput {
     Udp(UdpAction),
     /// Tell the media thread.
     Media(MediaCommand),
+    /// Send this to the main gateway as opcode 4.
+    Gateway(UpdateVoiceState),
     /// Tell the user.
     Event(Event),
     /// Nothing to do before this instant.
@@ -130,6 +150,27 @@ impl MediaCommand {
         }
         None
     }
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// The main gateway was asked to let us into the channel.
+    #[default]
+    Signalling,
+    /// A voice server is known; the way to it is under way.
+    Connecting,
+    /// Frames flow, or could.
+    Connected,
+    /// The gateway's connection is lost and the session being resumed; frames flow.
+    Resuming,
+    /// The voice server is gone; the main gateway says what follows.
+    Waiting,
+    /// The call is lost and joined again through the main gateway.
+    Rejoining,
+    /// It is over.
+    Ended,
 }
 
 /// How long each step of joining took, from the start of the connection.

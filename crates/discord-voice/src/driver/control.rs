@@ -1,6 +1,6 @@
 //! The control of one call: a task that sleeps between heartbeats.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::UdpSocket,
@@ -9,6 +9,7 @@ use tokio::{
 };
 use voice_crypto::Mode;
 use voice_dave::{DaveStats, DaveStatus, Verification};
+use voice_model::UpdateVoiceState;
 use voice_udp::socket::{RECEIVE_BUFFER_LEN, Socket};
 use voice_ws::{Connector, Identity, SessionStats, Transport, TransportError};
 
@@ -20,8 +21,8 @@ use super::{
     shared::CallShared,
 };
 use crate::{
-    CallCommand, CallInput, CallOutput, CallSession, Config, EndReason, Event, JoinTimes, MediaCommand, UdpAction,
-    WsAction,
+    CallCommand, CallInput, CallOutput, CallSession, Config, ConnectionState, EndReason, Event, GatewayEvent, JoinInfo,
+    JoinTimes, MediaCommand, Missing, UdpAction, WsAction,
     api::{EventSender, Events},
 };
 
@@ -32,22 +33,42 @@ pub(crate) enum ControlCommand {
     Resume(Arc<PlaybackShared>),
     StopPlaying(Arc<PlaybackShared>),
     Update(Identity),
-    Disconnected,
-    Moved(voice_model::ChannelId),
+    MoveTo(voice_model::ChannelId),
+    SetSelf { mute: bool, deaf: bool },
     Publish(oneshot::Sender<()>),
     Verify(voice_model::UserId, oneshot::Sender<Option<Verification>>),
     Leave,
 }
 
+/// What the main gateway says to a call that was joined through it.
+pub(crate) enum GatewaySignal {
+    Event(GatewayEvent),
+    /// It did not take what the call asked for.
+    Refused(String),
+}
+
+/// Where a call gets its voice server from.
+pub(crate) enum Origin {
+    Known(Identity),
+    MainGateway { info: JoinInfo, updates: Updates, signals: mpsc::Receiver<GatewaySignal> },
+}
+
+/// Hands an update to the main gateway. Returns for how long it has to wait for its turn.
+pub(crate) type Updates = Box<dyn FnMut(UpdateVoiceState) -> Duration + Send>;
+
 /// What a call's handles can see of its control.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ControlState {
     pub(crate) connected: bool,
+    pub(crate) connection: ConnectionState,
     pub(crate) ended: Option<EndReason>,
+    /// What the main gateway has not sent yet.
+    pub(crate) missing: Option<Missing>,
     pub(crate) mode: Option<Mode>,
     pub(crate) times: JoinTimes,
     pub(crate) session: SessionStats,
-    pub(crate) latency: Option<std::time::Duration>,
+    pub(crate) latency: Option<Duration>,
+    pub(crate) mean_latency: Option<Duration>,
     pub(crate) e2ee: DaveStatus,
     pub(crate) dave_stats: DaveStats,
     /// Why the last socket could not be opened, or broke.
@@ -85,7 +106,7 @@ pub(crate) fn start(
     config: Arc<Config>,
     connector: Connector,
     shards: Arc<Shards>,
-    info: Identity,
+    origin: Origin,
     on_end: Option<OnEnd>,
 ) -> CallParts {
     let (commands, receiver) = mpsc::channel(MAX_COMMANDS);
@@ -94,8 +115,15 @@ pub(crate) fn start(
     let shared = Arc::new(CallShared::default());
     let (key, shard) = shards.assign();
     let listeners = Listeners { key, shard: shard.clone() };
+    let (call, gateway) = match origin {
+        Origin::Known(info) => (CallSession::new(clock(), config, info, seed()), None),
+        Origin::MainGateway { info, updates, signals } => {
+            (CallSession::join(clock(), config, info, seed()), Some((updates, signals)))
+        }
+    };
     let control = Control {
-        call: CallSession::new(clock(), config, info, seed()),
+        call,
+        gateway,
         transport: Transport::new(connector),
         socket: None,
         commands: receiver,
@@ -113,6 +141,8 @@ pub(crate) fn start(
 
 struct Control {
     call: CallSession,
+    /// The way to the main gateway and back.
+    gateway: Option<(Updates, mpsc::Receiver<GatewaySignal>)>,
     transport: Transport,
     /// The media socket while it is still used for discovery.
     socket: Option<UdpSocket>,
@@ -161,6 +191,12 @@ impl Control {
                     }
                     None => self.command(CallCommand::Leave),
                 },
+                signal = next_signal(&mut self.gateway) => match signal {
+                    GatewaySignal::Event(event) => self.call.handle_input(clock(), CallInput::Gateway(&event)),
+                    GatewaySignal::Refused(error) => {
+                        self.call.handle_input(clock(), CallInput::GatewayRefused(&error));
+                    }
+                },
                 () = self.shared.notify.notified() => self.handle_silence(),
                 () = wait(deadline) => self.call.handle_input(clock(), CallInput::Timeout),
             }
@@ -200,6 +236,14 @@ impl Control {
                     }
                 }
                 CallOutput::Media(command) => self.command_shard(ShardCommand::Media(command)).await,
+                CallOutput::Gateway(update) => {
+                    if let Some((updates, _)) = &mut self.gateway {
+                        let delay = updates(update);
+                        if !delay.is_zero() {
+                            self.call.handle_input(clock(), CallInput::GatewayDelayed(delay));
+                        }
+                    }
+                }
                 CallOutput::Event(Event::Ended(reason)) => return Err(reason),
                 CallOutput::Event(event) => {
                     if matches!(event, Event::Connected) {
@@ -231,8 +275,8 @@ impl Control {
             }
             ControlCommand::Verify(user, answer) => drop(answer.send(self.call.verification(user))),
             ControlCommand::Update(info) => self.command(CallCommand::Update(info)),
-            ControlCommand::Moved(channel) => self.events.send(Event::Moved(channel)),
-            ControlCommand::Disconnected => self.command(CallCommand::Disconnected),
+            ControlCommand::MoveTo(channel) => self.command(CallCommand::MoveTo(channel)),
+            ControlCommand::SetSelf { mute, deaf } => self.command(CallCommand::SetSelf { mute, deaf }),
             ControlCommand::Leave => self.command(CallCommand::Leave),
         }
         Ok(())
@@ -294,8 +338,13 @@ impl Control {
     /// Makes the figures readable.
     fn publish(&self) {
         self.state.send_if_modified(|state| {
-            state.session = *self.call.session_stats();
-            state.latency = self.call.latency();
+            state.connection = self.call.state();
+            if state.connection != ConnectionState::Ended {
+                // A join that has ended keeps it, for who gave up at the same time.
+                state.missing = self.call.missing();
+            }
+            state.session = self.call.session_stats();
+            (state.latency, state.mean_latency) = (self.call.latency(), self.call.mean_latency());
             state.mode = self.call.mode();
             state.times = *self.call.times();
             if state.e2ee != *self.call.e2ee() {
@@ -319,6 +368,15 @@ impl Drop for OwnCall {
     fn drop(&mut self) {
         self.shard.remove(self.key);
     }
+}
+
+async fn next_signal(gateway: &mut Option<(Updates, mpsc::Receiver<GatewaySignal>)>) -> GatewaySignal {
+    if let Some((_, signals)) = gateway
+        && let Some(signal) = signals.recv().await
+    {
+        return signal;
+    }
+    std::future::pending().await
 }
 
 async fn receive(socket: Option<&UdpSocket>, datagram: &mut [u8]) -> std::io::Result<usize> {
@@ -345,4 +403,4 @@ fn seed() -> [u8; 32] {
 /// Commands that may wait for a call's control.
 const MAX_COMMANDS: usize = 256;
 /// How long the server may take to answer the close message.
-const CLOSE_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);

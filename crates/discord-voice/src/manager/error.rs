@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 use voice_ws::EndpointError;
 
-use crate::ConnectError;
+use crate::{ConnectError, Missing};
 
 /// Why a channel was not joined.
 #[derive(Debug)]
@@ -25,27 +25,11 @@ pub enum JoinError {
     Superseded,
 }
 
-/// What the main gateway did not send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Missing {
-    /// The own voice state in the wanted channel.
-    pub voice_state: bool,
-    /// The voice server.
-    pub voice_server: bool,
-}
-
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gateway(_) => f.write_str("the main gateway did not take the join"),
-            Self::TimedOut(Missing { voice_state: true, voice_server: true }) => f.write_str(
-                "the main gateway did not answer the join in time (channel full, unknown, or permission missing)",
-            ),
-            Self::TimedOut(Missing { voice_server: true, .. }) => {
-                f.write_str("the main gateway named no voice server in time")
-            }
-            Self::TimedOut(_) => f.write_str("the main gateway did not confirm the channel in time"),
+            Self::TimedOut(missing) => missing.fmt(f),
             Self::Endpoint(_) => f.write_str("the main gateway named an unusable voice server"),
             Self::Connect(_) => f.write_str("the voice server did not let us in"),
             Self::Disconnected => f.write_str("taken out of the channel again while joining"),

@@ -1,33 +1,38 @@
 //! All calls of one bot: guild to client, main-gateway events in, opcode 4 out.
 
 mod error;
-mod guild;
 mod join;
-mod wish;
+mod updates;
 
 use std::{
     collections::HashMap,
     fmt, io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until, timeout_at},
+};
 use voice_dave::SigningKey;
-use voice_model::{ChannelId, GuildId, UpdateVoiceState, UserId, VoiceServerUpdate, VoiceState};
+use voice_model::{ChannelId, GuildId, SessionId, UpdateVoiceState, UserId};
 use voice_ws::Connector;
 
-use crate::{Config, Driver, E2ee, EndReason, GatewayEvent, VoiceGateway, driver::ControlCommand};
+use self::updates::Updates;
+use crate::{
+    Config, Driver, E2ee, EndReason, GatewayEvent, JoinInfo, Shard, VoiceGateway,
+    api::VOICE_GATEWAY_LIMIT,
+    driver::{CallParts, ControlCommand, ControlState, GatewaySignal, Origin, clock},
+};
 
-use guild::Guild;
-use wish::Wish;
-
-pub use error::{JoinError, Missing};
+pub use error::JoinError;
 pub use join::Join;
 
 /// The calls of one bot user, one per guild. Cheap to clone.
 ///
-/// Feed it both voice events of the main gateway; it sends opcode 4 through the [`VoiceGateway`] it was given.
+/// Feed it the events of the main gateway; it sends opcode 4 through the [`VoiceGateway`] it was given, at most
+/// twice in two seconds for a guild and 60 times a minute in all: of what has to wait only the newest of a guild is sent.
 ///
 /// ```no_run
 /// use discord_voice::{GatewayEvent, VoiceGateway, VoiceManager};
@@ -50,9 +55,7 @@ struct Inner {
     driver: Driver,
     gateway: Box<dyn VoiceGateway>,
     user: UserId,
-    guilds: Mutex<HashMap<GuildId, Guild>>,
-    /// Numbers joins and leaves, across all guilds and for ever.
-    wishes: AtomicU64,
+    state: Mutex<State>,
 }
 
 /// Builds a [`VoiceManager`].
@@ -101,9 +104,8 @@ impl<G: VoiceGateway> VoiceManagerBuilder<G> {
     pub fn build(mut self) -> io::Result<VoiceManager> {
         self.config.signing_key.get_or_insert_with(SigningKey::generate);
         let driver = Driver::with_connector(self.config, self.connector)?;
-        let guilds = Mutex::new(HashMap::new());
         let gateway = Box::new(self.gateway);
-        Ok(VoiceManager(Arc::new(Inner { driver, gateway, user: self.user, guilds, wishes: AtomicU64::new(0) })))
+        Ok(VoiceManager(Arc::new(Inner { driver, gateway, user: self.user, state: Mutex::default() })))
     }
 }
 
@@ -115,10 +117,7 @@ impl VoiceManager {
 
     /// Takes an event of the main gateway, from the bot's own event loop. Never waits.
     pub fn handle_event(&self, event: impl Into<GatewayEvent>) {
-        match event.into() {
-            GatewayEvent::VoiceState(state) => self.0.handle_voice_state(&state),
-            GatewayEvent::VoiceServer(update) => self.0.handle_voice_server(&update),
-        }
+        self.0.handle_event(event.into());
     }
 
     /// Joins a channel; await it. A call that the guild has already is left first. Of several joins for one
@@ -130,87 +129,215 @@ impl VoiceManager {
     /// Leaves the guild's channel, or gives up a join, and waits, within bounds, for the main gateway to
     /// confirm it.
     pub async fn leave(&self, guild: GuildId) {
-        Wish::new(&self.0, guild).hang_up(after(self.0.driver.config().leave_timeout)).await;
+        let _wish = Wish::new(&self.0, guild);
+        self.0.hang_up(guild, after(self.0.leave_limit())).await;
     }
 
     /// The guilds that have a call.
     #[must_use]
     pub fn guilds(&self) -> Vec<GuildId> {
+        let is_living = |call: &Call| call.commands.strong_count() > 0;
         let guilds = self.0.lock();
-        guilds.iter().filter(|(_, guild)| guild.commands().is_some()).map(|(id, _)| *id).collect()
+        guilds
+            .guilds
+            .iter()
+            .filter(|(_, guild)| guild.call.as_ref().is_some_and(is_living))
+            .map(|(id, _)| *id)
+            .collect()
     }
 }
 
 impl Inner {
-    fn handle_voice_state(&self, state: &VoiceState) {
+    fn handle_event(&self, event: GatewayEvent) {
         let mut guilds = self.lock();
-        let Some(guild) = state.guild_id.and_then(|id| guilds.get_mut(&id)) else { return };
-        if state.user_id != self.user {
-            return;
-        }
-        let before = guild.collector.channel();
-        guild.collector.handle_voice_state(state);
-        match state.channel_id {
-            None => {
-                guild.leaving = false;
-                if let Some(commands) = guild.commands() {
-                    let _ = commands.try_send(ControlCommand::Disconnected);
-                }
-                guild.call = None;
+        match &event {
+            GatewayEvent::Ready { session_id, shard } => {
+                guilds.sessions.retain(|(other, _)| other != shard);
+                guilds.sessions.push((*shard, session_id.clone()));
             }
-            Some(channel) if before != Some(channel) => {
-                if let Some(commands) = guild.commands() {
-                    let _ = commands.try_send(ControlCommand::Moved(channel));
-                }
-                guild.follow_channel();
+            GatewayEvent::VoiceState(state) if state.user_id != self.user => return,
+            _ => {}
+        }
+        for (id, guild) in &guilds.guilds {
+            if !event.concerns(*id) {
+                continue;
             }
-            Some(_) => {}
-        }
-        guild.changed.notify_waiters();
-        if let Some(id) = state.guild_id {
-            Self::forget_if_idle(&mut guilds, id);
+            if let Some(call) = &guild.call
+                && call.signals.try_send(GatewaySignal::Event(event.clone())).is_err()
+            {
+                tracing::warn!(guild_id = %id, "a call that is over or too busy missed an event of the main gateway");
+            }
         }
     }
 
-    fn handle_voice_server(&self, update: &VoiceServerUpdate) {
+    /// Ends the call of a guild, or the join, and waits until the main gateway has confirmed it.
+    async fn hang_up(&self, id: GuildId, deadline: Instant) {
+        let call = self.lock().guilds.get(&id).and_then(|guild| guild.call.clone());
+        let Some(mut call) = call else { return };
+        let ended = async {
+            if let Some(commands) = call.commands.upgrade() {
+                // One that is closed is on its way out already.
+                let _ = commands.send(ControlCommand::Leave).await;
+            }
+            let _ = call.state.wait_for(|state| state.ended.is_some()).await;
+        };
+        let _ = timeout_at(deadline, ended).await;
+    }
+
+    /// Starts the call of a wish, unless there is a newer one.
+    fn start(self: &Arc<Self>, wish: &Wish, config: Config, info: JoinInfo) -> Option<CallParts> {
+        let id = info.guild_id;
         let mut guilds = self.lock();
-        let Some(guild) = guilds.get_mut(&update.guild_id) else { return };
-        guild.collector.handle_voice_server(update);
-        guild.follow_server();
-        guild.changed.notify_waiters();
+        let session_id = guilds.sessions.iter().find(|(shard, _)| shard.has(id)).map(|(_, session)| session.clone());
+        let guild = guilds.guilds.get_mut(&id).filter(|guild| guild.newest == wish.number)?;
+        let wish = wish.number;
+        let (sender, signals) = mpsc::channel(MAX_SIGNALS);
+        let (inner, ended) = (Arc::clone(self), Arc::clone(self));
+        let updates = Box::new(move |update| inner.update(update));
+        let origin = Origin::MainGateway { info: JoinInfo { session_id, ..info }, updates, signals };
+        let on_end = Box::new(move |_: &EndReason| ended.forget(id, wish));
+        let parts = self.driver.start(Arc::new(config), origin, Some(on_end));
+        let (commands, state) = (parts.commands.downgrade(), parts.state.clone());
+        guild.call = Some(Call { wish, commands, signals: sender, state });
+        Some(parts)
     }
 
-    /// A connection has ended.
-    fn handle_end(&self, id: GuildId, number: u64, reason: &EndReason) {
+    /// The call of a wish is over.
+    fn forget(&self, id: GuildId, wish: u64) {
         let mut guilds = self.lock();
-        let Some(guild) = guilds.get_mut(&id).filter(|guild| guild.open == Some(number)) else { return };
-        (guild.open, guild.call) = (None, None);
-        let tell = *reason != EndReason::Disconnected && guild.is_in_channel();
-        guild.leaving |= tell;
-        guild.changed.notify_waiters();
-        Self::forget_if_idle(&mut guilds, id);
-        drop(guilds);
-        if tell {
-            self.send_leave(id);
+        if let Some(guild) = guilds.guilds.get_mut(&id) {
+            guild.call.take_if(|call| call.wish == wish);
+        }
+        guilds.forget_if_idle(id);
+    }
+
+    /// Sends an update when its turn comes. Returns for how long it has to wait.
+    fn update(self: &Arc<Self>, update: UpdateVoiceState) -> Duration {
+        let delay = self.lock().updates.push(clock(), update);
+        self.send_updates();
+        delay
+    }
+
+    /// Sends the updates whose turn has come, and comes back for the others.
+    fn send_updates(self: &Arc<Self>) {
+        let next = loop {
+            let mut guilds = self.lock();
+            let now = clock();
+            match guilds.updates.poll(now) {
+                Some(update) => {
+                    drop(guilds);
+                    self.send(update);
+                }
+                None if guilds.is_sending => return,
+                None => {
+                    let next = guilds.updates.poll_timeout(now);
+                    guilds.is_sending = next.is_some();
+                    break next;
+                }
+            }
+        };
+        if let Some(at) = next {
+            let inner = Arc::clone(self);
+            tokio::spawn(async move {
+                sleep_until(at.into()).await;
+                inner.lock().is_sending = false;
+                inner.send_updates();
+            });
         }
     }
 
-    fn forget_if_idle(guilds: &mut HashMap<GuildId, Guild>, id: GuildId) {
-        if guilds.get(&id).is_some_and(Guild::is_idle) {
-            guilds.remove(&id);
+    fn send(&self, update: UpdateVoiceState) {
+        if let Err(error) = self.gateway.update_voice_state(update) {
+            tracing::warn!(%error, guild_id = %update.guild_id, "the main gateway did not take an update of the voice state");
+            let guilds = self.lock();
+            if let Some(call) = guilds.guilds.get(&update.guild_id).and_then(|guild| guild.call.as_ref()) {
+                // A call that cannot take it has limits of its own.
+                let _ = call.signals.try_send(GatewaySignal::Refused(error.to_string()));
+            }
         }
     }
 
-    fn send_leave(&self, guild_id: GuildId) {
-        let wish = UpdateVoiceState { guild_id, channel_id: None, self_mute: false, self_deaf: false };
-        if let Err(error) = self.gateway.update_voice_state(wish) {
-            tracing::warn!(%error, %guild_id, "the main gateway could not be told that a channel was left");
-        }
+    /// How long a call may take to end.
+    fn leave_limit(&self) -> Duration {
+        self.driver.config().leave_timeout.saturating_add(VOICE_GATEWAY_LIMIT)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<GuildId, Guild>> {
-        self.guilds.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What changes in a manager.
+#[derive(Default)]
+struct State {
+    guilds: HashMap<GuildId, Guild>,
+    /// The sessions of the bot's connections to the main gateway, as far as they were told.
+    sessions: Vec<(Shard, SessionId)>,
+    updates: Updates,
+    /// A task waits for the next update's turn.
+    is_sending: bool,
+    /// Joins and leaves so far, across all guilds.
+    wishes: u64,
+}
+
+impl State {
+    fn forget_if_idle(&mut self, id: GuildId) {
+        if self.guilds.get(&id).is_some_and(|guild| guild.under_way == 0 && guild.call.is_none()) {
+            self.guilds.remove(&id);
+        }
+    }
+}
+
+/// One guild with a join, a leave or a call.
+#[derive(Default)]
+struct Guild {
+    /// Joins and leaves that are under way.
+    under_way: u32,
+    /// The newest join or leave; an older one that finds another number gives up.
+    newest: u64,
+    call: Option<Call>,
+}
+
+/// One join or leave, the newest of its guild until another one comes.
+struct Wish {
+    inner: Arc<Inner>,
+    guild: GuildId,
+    number: u64,
+}
+
+impl Wish {
+    fn new(inner: &Arc<Inner>, id: GuildId) -> Self {
+        let mut guilds = inner.lock();
+        guilds.wishes += 1;
+        let number = guilds.wishes;
+        let guild = guilds.guilds.entry(id).or_default();
+        guild.newest = number;
+        guild.under_way += 1;
+        Self { inner: Arc::clone(inner), guild: id, number }
+    }
+
+    fn is_newest(&self) -> bool {
+        self.inner.lock().guilds.get(&self.guild).is_some_and(|guild| guild.newest == self.number)
+    }
+}
+
+impl Drop for Wish {
+    fn drop(&mut self) {
+        let mut guilds = self.inner.lock();
+        if let Some(guild) = guilds.guilds.get_mut(&self.guild) {
+            guild.under_way -= 1;
+        }
+        guilds.forget_if_idle(self.guild);
+    }
+}
+
+/// A call, from its first opcode 4 to its end.
+#[derive(Clone)]
+struct Call {
+    wish: u64,
+    commands: mpsc::WeakSender<ControlCommand>,
+    signals: mpsc::Sender<GatewaySignal>,
+    state: watch::Receiver<ControlState>,
 }
 
 impl fmt::Debug for Inner {
@@ -218,6 +345,9 @@ impl fmt::Debug for Inner {
         f.debug_struct("Inner").field("user", &self.user).finish_non_exhaustive()
     }
 }
+
+/// Events of the main gateway that may wait for a call.
+const MAX_SIGNALS: usize = 64;
 
 /// A deadline; a duration that no clock can count is for ever, or near enough.
 fn after(timeout: Duration) -> Instant {

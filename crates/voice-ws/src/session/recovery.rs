@@ -82,7 +82,7 @@ impl Session {
     /// Decides what follows, and counts the attempt.
     fn judge(&mut self, now: Instant, cause: Cause) -> Next {
         let was_established = self.established;
-        match self.ledger.judge(now, cause, was_established) {
+        match self.ledger.judge(now, &self.config, cause, was_established) {
             Verdict::End(advice) => return Next::End(advice),
             Verdict::Resume => {}
             Verdict::Identify => self.established = false,

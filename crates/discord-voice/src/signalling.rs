@@ -1,0 +1,496 @@
+//! The main gateway's half of a call: in which channel, on which voice server; no I/O, no clock.
+
+mod attempts;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use voice_model::{ChannelId, SessionId, UpdateVoiceState, UserId, VoiceServerUpdate, VoiceState};
+use voice_ws::{Advice, Cause, Identity};
+
+use self::attempts::{Attempts, Next};
+use crate::{Config, EndReason, Event, GatewayEvent, JoinCollector, JoinInfo, Missing, Restrictions, call::later};
+
+/// Keeps one guild's call where it should be, from the first opcode 4 to the last.
+#[derive(Debug)]
+pub(crate) struct Signalling {
+    config: Arc<Config>,
+    user: UserId,
+    /// Where this user wants to be. A moderator's move changes it.
+    wish: UpdateVoiceState,
+    /// The session of the bot's own gateway connection, if it was told. Other sessions' voice states are not ours.
+    main_session: Option<SessionId>,
+    collector: JoinCollector,
+    /// What the call connects with, or did last.
+    used: Option<Identity>,
+    restrictions: Restrictions,
+    phase: Phase,
+    attempts: Attempts,
+    /// The bot's own gateway connection is lost.
+    is_offline: bool,
+    /// When the call was told to follow to another server.
+    followed_at: Option<Instant>,
+    /// The channel that this user asked to be moved to, and until when an answer is waited for.
+    moving: Option<(ChannelId, Instant)>,
+    /// Another session of the same user came into voice.
+    taken_over: bool,
+    outputs: VecDeque<Signal>,
+}
+
+/// What is to be done, in order.
+#[derive(Debug)]
+pub(crate) enum Signal {
+    /// Send opcode 4.
+    Update(UpdateVoiceState),
+    /// Connect there, in place of where the call was.
+    Connect(Identity),
+    /// Give up the voice server; another follows, or the end.
+    Release,
+    /// Select the mode that every voice server has, from now on.
+    FallBack,
+    Event(Event),
+    /// It is over; nothing follows.
+    End(EndReason),
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Opcode 4 was sent; both events are awaited.
+    Joining {
+        until: Instant,
+        in_channel: bool,
+    },
+    /// The call has a voice server.
+    Joined,
+    /// The voice server is gone; the main gateway knows whether another follows. Otherwise it ends so.
+    Waiting {
+        until: Instant,
+        reason: EndReason,
+    },
+    /// To be joined again then.
+    BackingOff {
+        until: Instant,
+    },
+    /// Opcode 4 without a channel was sent.
+    Leaving {
+        until: Instant,
+        then: Then,
+    },
+    Over,
+}
+
+#[derive(Debug)]
+enum Then {
+    Join,
+    End(EndReason),
+}
+
+impl Signalling {
+    pub(crate) fn new(now: Instant, config: Arc<Config>, info: JoinInfo, seed: u64) -> Self {
+        let JoinInfo { guild_id, channel_id, user_id, self_mute, self_deaf, session_id } = info;
+        let wish = UpdateVoiceState { guild_id, channel_id: Some(channel_id), self_mute, self_deaf };
+        let attempts = Attempts::new(&config, seed);
+        let mut signalling = Self {
+            config,
+            user: user_id,
+            wish,
+            main_session: session_id,
+            collector: JoinCollector::new(guild_id, user_id),
+            used: None,
+            restrictions: Restrictions::default(),
+            phase: Phase::Over,
+            attempts,
+            is_offline: false,
+            followed_at: None,
+            moving: None,
+            taken_over: false,
+            outputs: VecDeque::new(),
+        };
+        signalling.join(now);
+        signalling
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<Signal> {
+        self.outputs.pop_front()
+    }
+
+    /// Takes an event of the main gateway.
+    pub(crate) fn handle_event(&mut self, now: Instant, event: &GatewayEvent) {
+        if matches!(self.phase, Phase::Over) {
+            return;
+        }
+        match event {
+            GatewayEvent::VoiceState(state) => self.handle_voice_state(now, state),
+            GatewayEvent::VoiceServer(update) => self.handle_voice_server(now, update),
+            GatewayEvent::Ready { session_id, .. } => self.handle_ready(now, session_id),
+            GatewayEvent::Resumed { .. } => self.handle_resumed(now),
+            GatewayEvent::Disconnected { .. } => self.is_offline = true,
+        }
+    }
+
+    /// The main gateway did not take what was sent last.
+    pub(crate) fn handle_refused(&mut self, now: Instant, error: &str) {
+        let reason = EndReason::Gateway(error.to_owned());
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Joining { .. } if !self.attempts.is_first() => self.rejoin(now, reason),
+            Phase::Joining { .. } => self.end(reason),
+            Phase::Leaving { then: Then::End(reason), .. } => self.end(reason),
+            // Without leaving the next join may be answered by nothing: it has a limit then, as always.
+            Phase::Leaving { then: Then::Join, .. } => self.rejoin(now, reason),
+            phase => self.phase = phase,
+        }
+    }
+
+    /// What was sent last is still waiting for its turn.
+    pub(crate) fn handle_delayed(&mut self, delay: Duration) {
+        if let Phase::Joining { until, .. } | Phase::Leaving { until, .. } = &mut self.phase {
+            *until = later(*until, delay);
+        }
+        if let Some((_, until)) = &mut self.moving {
+            *until = later(*until, delay);
+        }
+    }
+
+    /// Moves this user to another channel, or there at last.
+    pub(crate) fn move_to(&mut self, now: Instant, channel: ChannelId) {
+        match self.phase {
+            Phase::Joined | Phase::Waiting { .. } if self.collector.channel() != Some(channel) => {
+                self.moving = Some((channel, later(now, self.config.gateway_timeout)));
+                self.update(Some(channel));
+            }
+            Phase::Joining { .. } => {
+                self.wish.channel_id = Some(channel);
+                self.join(now);
+            }
+            Phase::BackingOff { .. } | Phase::Leaving { then: Then::Join, .. } => self.wish.channel_id = Some(channel),
+            _ => {}
+        }
+    }
+
+    /// Mutes or deafens this user.
+    pub(crate) fn set_self(&mut self, mute: bool, deaf: bool) {
+        (self.wish.self_mute, self.wish.self_deaf) = (mute, deaf);
+        if matches!(self.phase, Phase::Joining { .. } | Phase::Joined | Phase::Waiting { .. }) {
+            self.update(self.moving.map(|(channel, _)| channel).or(self.wish.channel_id));
+        }
+    }
+
+    /// Leaves for good.
+    pub(crate) fn leave(&mut self, now: Instant) {
+        if !matches!(self.phase, Phase::Over | Phase::Leaving { then: Then::End(_), .. }) {
+            self.stop(now, EndReason::Left);
+        }
+    }
+
+    /// The call is connected to the voice server.
+    pub(crate) fn handle_connected(&mut self, now: Instant) {
+        self.attempts.connected(now);
+    }
+
+    /// The call has lost its voice server.
+    pub(crate) fn handle_lost(&mut self, now: Instant, reason: EndReason) {
+        let was_connected = self.attempts.disconnected();
+        if !matches!(self.phase, Phase::Joined) {
+            // What the main gateway said has ended it already.
+            return;
+        }
+        match reason {
+            EndReason::Session { advice: Advice::Wait, cause } => {
+                self.outputs.push_back(Signal::Event(Event::Released(cause)));
+                self.phase = Phase::Waiting { until: later(now, self.config.follow_timeout), reason };
+            }
+            EndReason::Session { advice: Advice::Rejoin, cause } => {
+                // Nobody knows yet that there is a way to the voice server: the caller is told why there is none.
+                let is_worth_it = was_connected || !self.attempts.is_first() || matches!(cause, Cause::Closed(_));
+                if is_worth_it { self.rejoin(now, reason) } else { self.stop(now, reason) }
+            }
+            EndReason::Media(_) => self.rejoin(now, reason),
+            EndReason::Discovery(_) if was_connected || !self.attempts.is_first() => self.rejoin(now, reason),
+            reason => self.stop(now, reason),
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.attempts.handle_timeout(now);
+        if let Some((channel, _)) = self.moving.take_if(|(_, until)| now >= *until) {
+            self.outputs.push_back(Signal::Event(Event::MoveFailed(channel)));
+        }
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let missing = self.missing();
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Leaving { then: Then::End(reason), .. } => self.end(reason),
+            _ if self.is_offline => self.end(EndReason::GatewayLost),
+            Phase::Joining { .. } => {
+                let reason = missing.map_or(EndReason::NoServer, EndReason::NoAnswer);
+                if self.attempts.is_first() {
+                    self.stop(now, reason);
+                } else {
+                    self.rejoin(now, reason);
+                }
+            }
+            Phase::Waiting { .. } if self.taken_over => self.end(EndReason::TakenOver),
+            Phase::Waiting { reason, .. } => self.stop(now, reason),
+            Phase::BackingOff { .. } => self.leave_first(now),
+            Phase::Leaving { then: Then::Join, .. } => self.join(now),
+            phase @ (Phase::Joined | Phase::Over) => self.phase = phase,
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if matches!(self.phase, Phase::Over) {
+            return None;
+        }
+        let moving = self.moving.map(|(_, until)| until);
+        [self.deadline(), moving, self.attempts.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Whether the way back into the call goes through the main gateway.
+    pub(crate) const fn is_rejoining(&self) -> bool {
+        match self.phase {
+            Phase::BackingOff { .. } | Phase::Leaving { then: Then::Join, .. } => true,
+            Phase::Joining { .. } => !self.attempts.is_first(),
+            _ => false,
+        }
+    }
+
+    /// What the main gateway has not sent of what it was asked for.
+    pub(crate) fn missing(&self) -> Option<Missing> {
+        match self.phase {
+            Phase::Joining { .. } => Some(Missing {
+                voice_state: self.collector.channel() != self.wish.channel_id,
+                voice_server: !self.collector.has_server(),
+            }),
+            Phase::Leaving { then: Then::End(EndReason::NoAnswer(missing)), .. } => Some(missing),
+            _ => None,
+        }
+    }
+
+    /// Whether the main gateway was asked for the first time.
+    pub(crate) const fn is_joining(&self) -> bool {
+        matches!(self.phase, Phase::Joining { .. }) && self.attempts.is_first()
+    }
+
+    /// The end of the present phase. Nothing can come while the main gateway is away, which has a time of its own.
+    fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Leaving { until, then: Then::End(_) } => Some(until),
+            Phase::Joining { until, .. }
+            | Phase::Waiting { until, .. }
+            | Phase::BackingOff { until }
+            | Phase::Leaving { until, .. } => {
+                Some(if self.is_offline { later(until, self.config.offline_timeout) } else { until })
+            }
+            Phase::Joined | Phase::Over => None,
+        }
+    }
+
+    fn handle_voice_state(&mut self, now: Instant, state: &VoiceState) {
+        if state.user_id != self.user || state.guild_id != Some(self.wish.guild_id) {
+            return;
+        }
+        if self.main_session.as_ref().is_some_and(|own| *own != state.session_id) {
+            // Another process with the same token. Its session is no use to us.
+            self.taken_over = state.channel_id.is_some();
+            return;
+        }
+        let before = self.collector.channel();
+        self.collector.handle_voice_state(state);
+        let Some(channel) = state.channel_id else { return self.handle_no_channel(now) };
+        self.taken_over = false;
+        let restrictions = Restrictions { mute: state.mute, deaf: state.deaf, suppress: state.suppress };
+        if restrictions != self.restrictions {
+            self.restrictions = restrictions;
+            self.outputs.push_back(Signal::Event(Event::Restricted(restrictions)));
+        }
+        self.moving.take_if(|(wanted, _)| *wanted == channel);
+        match &mut self.phase {
+            Phase::Joining { in_channel, .. } => {
+                *in_channel |= self.wish.channel_id == Some(channel);
+                self.connect_if_complete(now);
+            }
+            Phase::Joined | Phase::Waiting { .. } | Phase::BackingOff { .. } => {
+                self.wish.channel_id = Some(channel);
+                if before != Some(channel) {
+                    self.outputs.push_back(Signal::Event(Event::Moved(channel)));
+                    self.follow_channel(now);
+                }
+            }
+            Phase::Leaving { .. } | Phase::Over => {}
+        }
+    }
+
+    /// This user is in no channel any more.
+    fn handle_no_channel(&mut self, now: Instant) {
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            // The answer to an earlier leave, which was not waited for any longer.
+            phase @ Phase::Joining { in_channel: false, .. } => self.phase = phase,
+            Phase::Leaving { then: Then::Join, .. } => self.join(now),
+            Phase::Leaving { then: Then::End(reason), .. } => self.end(reason),
+            Phase::Joining { .. } | Phase::Joined | Phase::Waiting { .. } | Phase::BackingOff { .. } => {
+                self.end(EndReason::Disconnected);
+            }
+            Phase::Over => {}
+        }
+    }
+
+    fn handle_voice_server(&mut self, now: Instant, update: &VoiceServerUpdate) {
+        if update.guild_id != self.wish.guild_id {
+            return;
+        }
+        self.collector.handle_voice_server(update);
+        match self.phase {
+            Phase::Joining { .. } => self.connect_if_complete(now),
+            Phase::Joined | Phase::Waiting { .. } if update.endpoint.is_none() => {
+                // Not allocated yet, or gone: never the old endpoint with the new token.
+                self.outputs.push_back(Signal::Release);
+                let until = later(now, self.config.follow_timeout);
+                self.phase = Phase::Waiting { until, reason: EndReason::NoServer };
+            }
+            Phase::Joined | Phase::Waiting { .. } => self.follow_server(now),
+            _ => {}
+        }
+    }
+
+    /// A new session of the bot's own gateway connection: whatever was in voice before is gone.
+    fn handle_ready(&mut self, now: Instant, session_id: &SessionId) {
+        (self.is_offline, self.taken_over) = (false, false);
+        self.main_session = Some(session_id.clone());
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Leaving { then: Then::End(reason), .. } => self.end(reason),
+            Phase::Over => {}
+            _ => self.join(now),
+        }
+    }
+
+    /// The bot's own gateway connection goes on. What was sent while it was lost may not have arrived.
+    fn handle_resumed(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.is_offline) {
+            return;
+        }
+        let follow_until = later(now, self.config.follow_timeout);
+        match &mut self.phase {
+            Phase::Waiting { until, .. } => *until = follow_until,
+            Phase::Joining { .. } => self.join(now),
+            Phase::BackingOff { .. } | Phase::Leaving { then: Then::Join, .. } => self.leave_first(now),
+            Phase::Joined | Phase::Leaving { .. } | Phase::Over => {}
+        }
+    }
+
+    /// Asks to be in the channel. What is known belongs to an earlier join: it is never used for this one.
+    fn join(&mut self, now: Instant) {
+        self.collector = JoinCollector::new(self.wish.guild_id, self.user);
+        self.moving = None;
+        self.update(self.wish.channel_id);
+        self.phase = Phase::Joining { until: later(now, self.config.gateway_timeout), in_channel: false };
+    }
+
+    fn connect_if_complete(&mut self, now: Instant) {
+        if self.collector.channel() != self.wish.channel_id {
+            return;
+        }
+        match self.collector.connect_info() {
+            Some(Ok(info)) => self.connect(info),
+            Some(Err(error)) => {
+                let reason = EndReason::Endpoint(error);
+                if self.attempts.is_first() { self.stop(now, reason) } else { self.rejoin(now, reason) }
+            }
+            None => {}
+        }
+    }
+
+    fn connect(&mut self, info: Identity) {
+        self.used = Some(info.clone());
+        self.phase = Phase::Joined;
+        self.outputs.push_back(Signal::Connect(info));
+    }
+
+    /// Follows to the server that was named last.
+    fn follow_server(&mut self, now: Instant) {
+        let Some(named) = self.collector.connect_info() else { return };
+        let named = match named {
+            Ok(named) => named,
+            Err(error) => return self.rejoin(now, EndReason::Endpoint(error)),
+        };
+        // Both compared: the same endpoint with a new token is a new session.
+        let is_in_use = self.used.as_ref().is_some_and(|used| is_same_server(used, &named));
+        if !is_in_use || !matches!(self.phase, Phase::Joined) {
+            self.followed_at = Some(now);
+            self.connect(named);
+        }
+    }
+
+    /// Follows into a channel whose server was named before the channel was. With the old channel's id the call would
+    /// look for an end-to-end encrypted group in which nobody is.
+    fn follow_channel(&mut self, now: Instant) {
+        let just_followed = self.followed_at.is_some_and(|at| now.saturating_duration_since(at) <= EARLY_SERVER);
+        let (Some(used), Some(Ok(named))) = (&self.used, self.collector.connect_info()) else { return };
+        let is_other_channel = used.channel_id != named.channel_id && is_same_server(used, &named);
+        if just_followed && is_other_channel && matches!(self.phase, Phase::Joined) {
+            self.connect(named);
+        }
+    }
+
+    /// Leaves and joins again, after a while, unless that was tried often enough.
+    fn rejoin(&mut self, now: Instant, reason: EndReason) {
+        match self.attempts.next(now, &reason, &self.config) {
+            Next::GiveUp => self.stop(now, reason),
+            Next::Rejoin { attempt, after, fall_back } => {
+                if fall_back {
+                    self.outputs.push_back(Signal::FallBack);
+                }
+                self.outputs.push_back(Signal::Release);
+                self.outputs.push_back(Signal::Event(Event::Rejoining { attempt, after, why: reason }));
+                self.phase = Phase::BackingOff { until: later(now, after) };
+                if after.is_zero() && !self.is_offline {
+                    self.leave_first(now);
+                }
+            }
+        }
+    }
+
+    /// Leaves for a join to follow: where nothing changes the main gateway names no server.
+    fn leave_first(&mut self, now: Instant) {
+        if self.collector.channel().is_none() {
+            return self.join(now);
+        }
+        self.update(None);
+        self.phase = Phase::Leaving { until: later(now, self.config.leave_timeout), then: Then::Join };
+    }
+
+    /// Leaves for good, and waits for the main gateway to say so if it has put us into a channel.
+    fn stop(&mut self, now: Instant, reason: EndReason) {
+        self.outputs.push_back(Signal::Release);
+        if self.taken_over {
+            // Another process is there now in our place.
+            return self.end(reason);
+        }
+        self.update(None);
+        if self.collector.channel().is_none() || self.is_offline {
+            return self.end(reason);
+        }
+        self.phase = Phase::Leaving { until: later(now, self.config.leave_timeout), then: Then::End(reason) };
+    }
+
+    fn end(&mut self, reason: EndReason) {
+        self.phase = Phase::Over;
+        self.outputs.push_back(Signal::End(reason));
+    }
+
+    fn update(&mut self, channel_id: Option<ChannelId>) {
+        self.outputs.push_back(Signal::Update(UpdateVoiceState { channel_id, ..self.wish }));
+    }
+}
+
+fn is_same_server(one: &Identity, other: &Identity) -> bool {
+    one.endpoint == other.endpoint && one.token == other.token
+}
+
+/// How long before the channel of a move its server may be named.
+const EARLY_SERVER: Duration = Duration::from_secs(2);

@@ -1,0 +1,538 @@
+//! The table of the protocol's situations: what the main gateway and the call say, and what is done.
+
+use std::num::NonZeroU32;
+
+use voice_model::{CloseCode, GuildId, Token};
+use voice_ws::EndpointError;
+
+use super::*;
+use crate::{MediaFault, Shard};
+
+const GUILD: GuildId = GuildId::new(1);
+const ME: UserId = UserId::new(2);
+const HOME: ChannelId = ChannelId::new(3);
+const AWAY: ChannelId = ChannelId::new(4);
+
+/// A call's signalling, and the clock that it is told.
+struct Guild {
+    now: Instant,
+    signalling: Signalling,
+}
+
+/// What came out, in a form to compare.
+#[derive(Debug, PartialEq)]
+enum Out {
+    Op4(Option<ChannelId>),
+    Connect(&'static str, ChannelId),
+    Release,
+    FallBack,
+    Moved(ChannelId),
+    MoveFailed(ChannelId),
+    Restricted(Restrictions),
+    Released,
+    /// Attempt, and whether it is made at once.
+    Rejoining(u32, bool),
+    End(EndReason),
+}
+
+impl Guild {
+    #[expect(clippy::disallowed_methods, reason = "an instant can only come from the clock")]
+    fn new() -> Self {
+        let now = Instant::now();
+        let mut info = JoinInfo::new(GUILD, HOME, ME);
+        info.session_id = Some(SessionId::new("main"));
+        Self { now, signalling: Signalling::new(now, Arc::new(Config::default()), info, 7) }
+    }
+
+    /// One that is connected to server "a".
+    fn connected() -> Self {
+        let mut guild = Self::new();
+        guild.state(Some(HOME));
+        guild.server("a");
+        assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::Connect("a", HOME)]);
+        guild.signalling.handle_connected(guild.now);
+        guild
+    }
+
+    fn out(&mut self) -> Vec<Out> {
+        std::iter::from_fn(|| self.signalling.poll_output())
+            .map(|signal| match signal {
+                Signal::Update(update) => Out::Op4(update.channel_id),
+                Signal::Connect(info) => {
+                    let host = ["a", "b", "c"].into_iter().find(|host| *host == info.endpoint.host());
+                    Out::Connect(host.expect("a server of these tests"), info.channel_id)
+                }
+                Signal::Release => Out::Release,
+                Signal::FallBack => Out::FallBack,
+                Signal::Event(Event::Moved(channel)) => Out::Moved(channel),
+                Signal::Event(Event::MoveFailed(channel)) => Out::MoveFailed(channel),
+                Signal::Event(Event::Restricted(restrictions)) => Out::Restricted(restrictions),
+                Signal::Event(Event::Released(_)) => Out::Released,
+                Signal::Event(Event::Rejoining { attempt, after, .. }) => Out::Rejoining(attempt, after.is_zero()),
+                Signal::Event(event) => panic!("{event:?}"),
+                Signal::End(reason) => Out::End(reason),
+            })
+            .collect()
+    }
+
+    fn event(&mut self, event: GatewayEvent) {
+        self.signalling.handle_event(self.now, &event);
+    }
+
+    fn state(&mut self, channel: Option<ChannelId>) {
+        self.state_of("main", channel, |_| {});
+    }
+
+    fn state_of(&mut self, session: &str, channel: Option<ChannelId>, change: impl FnOnce(&mut VoiceState)) {
+        let mut state = VoiceState::new(ME, SessionId::new(session));
+        (state.channel_id, state.guild_id) = (channel, Some(GUILD));
+        change(&mut state);
+        self.event(GatewayEvent::VoiceState(state));
+    }
+
+    fn server(&mut self, endpoint: &str) {
+        self.server_with(Some(endpoint), endpoint);
+    }
+
+    fn server_with(&mut self, endpoint: Option<&str>, token: &str) {
+        let (endpoint, token) = (endpoint.map(str::to_owned), Token::new(token));
+        self.event(GatewayEvent::VoiceServer(VoiceServerUpdate { endpoint, guild_id: GUILD, token }));
+    }
+
+    fn ready(&mut self, session: &str) {
+        self.event(GatewayEvent::Ready { session_id: SessionId::new(session), shard: Shard::ONLY });
+    }
+
+    fn lost(&mut self, code: CloseCode, advice: Advice) {
+        let reason = EndReason::Session { cause: Cause::Closed(code), advice };
+        self.signalling.handle_lost(self.now, reason);
+    }
+
+    /// Lets time pass, in the steps that are asked for.
+    fn pass(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        for _ in 0..1000 {
+            match self.signalling.poll_timeout().filter(|at| *at <= end) {
+                Some(at) => {
+                    self.now = self.now.max(at);
+                    self.signalling.handle_timeout(self.now);
+                }
+                None => {
+                    self.now = end;
+                    return;
+                }
+            }
+        }
+        panic!("it wakes again and again");
+    }
+
+    fn ended(&mut self) -> EndReason {
+        match self.out().pop() {
+            Some(Out::End(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn closed(code: CloseCode, advice: Advice) -> EndReason {
+    EndReason::Session { cause: Cause::Closed(code), advice }
+}
+
+#[test]
+fn both_orders_of_the_two_events_connect_once() {
+    for state_first in [true, false] {
+        let mut guild = Guild::new();
+        if state_first {
+            guild.state(Some(HOME));
+            guild.server("a");
+        } else {
+            guild.server("a");
+            guild.state(Some(HOME));
+        }
+        assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::Connect("a", HOME)]);
+        guild.server("a");
+        guild.state(Some(HOME));
+        assert_eq!(guild.out(), [], "what is in use already changes nothing");
+    }
+}
+
+#[test]
+fn a_join_that_nobody_answers_ends_with_what_is_missing() {
+    for (state, voice_server) in [(false, false), (true, false), (false, true)] {
+        let mut guild = Guild::new();
+        if state {
+            guild.state(Some(HOME));
+        }
+        if voice_server {
+            guild.server("a");
+        }
+        guild.pass(9);
+        assert_eq!(guild.out(), [Out::Op4(Some(HOME))]);
+        guild.pass(6);
+        let missing = Missing { voice_state: !state, voice_server: !voice_server };
+        assert_eq!(guild.out(), [Out::Release, Out::Op4(None), Out::End(EndReason::NoAnswer(missing))]);
+    }
+}
+
+#[test]
+fn another_channel_than_the_wanted_one_is_no_answer() {
+    let mut guild = Guild::new();
+    guild.server("a");
+    guild.state(Some(AWAY));
+    assert_eq!(guild.out(), [Out::Op4(Some(HOME))]);
+}
+
+#[test]
+fn a_moderators_move_is_followed_in_either_order() {
+    let mut guild = Guild::connected();
+    guild.state(Some(AWAY));
+    guild.server("b");
+    assert_eq!(guild.out(), [Out::Moved(AWAY), Out::Connect("b", AWAY)]);
+    // The server first: the group that is looked for there is the channel's, so it is connected to once more.
+    guild.server("c");
+    guild.pass(1);
+    guild.state(Some(HOME));
+    assert_eq!(guild.out(), [Out::Connect("c", AWAY), Out::Moved(HOME), Out::Connect("c", HOME)]);
+    assert_eq!(guild.signalling.wish.channel_id, Some(HOME), "a rejoin would go there");
+}
+
+#[test]
+fn the_same_endpoint_with_a_new_token_is_a_new_connection() {
+    let mut guild = Guild::connected();
+    guild.server_with(Some("a"), "new");
+    assert_eq!(guild.out(), [Out::Connect("a", HOME)]);
+    guild.server_with(Some("a"), "new");
+    assert_eq!(guild.out(), []);
+}
+
+#[test]
+fn a_move_of_our_own_is_followed_and_one_that_fails_is_told() {
+    let mut guild = Guild::connected();
+    guild.signalling.move_to(guild.now, AWAY);
+    guild.state(Some(AWAY));
+    guild.server("b");
+    assert_eq!(guild.out(), [Out::Op4(Some(AWAY)), Out::Moved(AWAY), Out::Connect("b", AWAY)]);
+    guild.signalling.move_to(guild.now, HOME);
+    guild.pass(11);
+    assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::MoveFailed(HOME)]);
+    guild.signalling.move_to(guild.now, AWAY);
+    assert_eq!(guild.out(), [], "there already");
+}
+
+#[test]
+fn a_kick_is_the_end_whichever_side_says_it_first() {
+    let mut guild = Guild::connected();
+    guild.state(None);
+    assert_eq!(guild.out(), [Out::End(EndReason::Disconnected)]);
+    let mut guild = Guild::connected();
+    guild.lost(CloseCode::DISCONNECTED, Advice::Wait);
+    guild.pass(3);
+    guild.state(None);
+    assert_eq!(guild.out(), [Out::Released, Out::End(EndReason::Disconnected)]);
+}
+
+#[test]
+fn without_a_word_of_the_main_gateway_a_released_call_is_left() {
+    let mut guild = Guild::connected();
+    guild.lost(CloseCode::CALL_TERMINATED, Advice::Wait);
+    guild.pass(11);
+    assert_eq!(guild.out(), [Out::Released, Out::Release, Out::Op4(None)]);
+    guild.state(None);
+    assert_eq!(guild.ended(), closed(CloseCode::CALL_TERMINATED, Advice::Wait));
+    assert_eq!(guild.signalling.poll_timeout(), None);
+}
+
+#[test]
+fn a_change_of_server_is_followed_whichever_side_says_it_first() {
+    let mut guild = Guild::connected();
+    guild.lost(CloseCode::CALL_TERMINATED, Advice::Wait);
+    guild.pass(2);
+    guild.server("b");
+    assert_eq!(guild.out(), [Out::Released, Out::Connect("b", HOME)]);
+    let mut guild = Guild::connected();
+    guild.server("b");
+    assert_eq!(guild.out(), [Out::Connect("b", HOME)]);
+}
+
+#[test]
+fn a_server_that_is_taken_away_is_given_up_and_the_next_one_followed() {
+    let mut guild = Guild::connected();
+    guild.server_with(None, "new");
+    assert_eq!(guild.out(), [Out::Release]);
+    guild.pass(9);
+    guild.server_with(Some("b"), "new");
+    assert_eq!(guild.out(), [Out::Connect("b", HOME)]);
+    guild.server_with(None, "newer");
+    guild.pass(16);
+    let out = guild.out();
+    assert_eq!(out, [Out::Release, Out::Release, Out::Op4(None), Out::End(EndReason::NoServer)]);
+}
+
+#[test]
+fn a_rejoin_leaves_waits_and_joins() {
+    let mut guild = Guild::connected();
+    guild.lost(CloseCode::SESSION_NO_LONGER_VALID, Advice::Rejoin);
+    assert_eq!(guild.out(), [Out::Release, Out::Rejoining(1, true), Out::Op4(None)]);
+    guild.server("a");
+    assert_eq!(guild.out(), [], "a server of the join before");
+    guild.state(None);
+    guild.state(Some(HOME));
+    guild.server("b");
+    assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::Connect("b", HOME)]);
+}
+
+#[test]
+fn a_leave_that_nobody_confirms_does_not_keep_a_rejoin_from_joining() {
+    let mut guild = Guild::connected();
+    guild.lost(CloseCode::SESSION_NO_LONGER_VALID, Advice::Rejoin);
+    guild.pass(5);
+    assert_eq!(guild.out().last(), Some(&Out::Op4(Some(HOME))));
+    // The confirmation comes after all: it is none of a kick.
+    guild.state(None);
+    guild.state(Some(HOME));
+    guild.server("b");
+    assert_eq!(guild.out(), [Out::Connect("b", HOME)]);
+}
+
+#[test]
+fn rejoins_are_ever_rarer_and_end_after_five() {
+    let mut guild = Guild::connected();
+    let mut at_once = Vec::new();
+    for attempt in 1..=5 {
+        guild.lost(CloseCode::SESSION_NO_LONGER_VALID, Advice::Rejoin);
+        let out = guild.out();
+        let Some(Out::Rejoining(number, immediate)) = out.get(1) else { panic!("{out:?}") };
+        assert_eq!(*number, attempt);
+        at_once.push(*immediate);
+        let start = guild.now;
+        while !guild.out().contains(&Out::Op4(None)) && !*immediate {
+            guild.pass(1);
+        }
+        assert!(guild.now - start <= Duration::from_secs(9), "attempt {attempt}");
+        guild.state(None);
+        guild.state(Some(HOME));
+        guild.server("a");
+        guild.out();
+        guild.signalling.handle_connected(guild.now);
+    }
+    assert_eq!(at_once, [true, false, false, false, false]);
+    guild.lost(CloseCode::SESSION_NO_LONGER_VALID, Advice::Rejoin);
+    guild.pass(6);
+    assert_eq!(guild.ended(), closed(CloseCode::SESSION_NO_LONGER_VALID, Advice::Rejoin));
+}
+
+#[test]
+fn attempts_are_forgotten_once_a_call_has_run_well() {
+    let mut guild = Guild::connected();
+    for _ in 0..20 {
+        guild.lost(CloseCode::SESSION_NO_LONGER_VALID, Advice::Rejoin);
+        assert_eq!(guild.out().get(1), Some(&Out::Rejoining(1, true)));
+        guild.state(None);
+        guild.state(Some(HOME));
+        guild.server("a");
+        guild.out();
+        guild.signalling.handle_connected(guild.now);
+        guild.pass(61);
+    }
+}
+
+#[test]
+fn the_limits_of_a_close_code_hold_across_rejoins() {
+    for (code, allowed) in [(CloseCode::AUTHENTICATION_FAILED, 2), (CloseCode::UNKNOWN_ENCRYPTION_MODE, 1)] {
+        let mut guild = Guild::connected();
+        for _ in 0..allowed {
+            guild.lost(code, Advice::Rejoin);
+            let out = guild.out();
+            assert_eq!(out.contains(&Out::FallBack), code == CloseCode::UNKNOWN_ENCRYPTION_MODE, "{out:?}");
+            guild.pass(2);
+            guild.state(None);
+            guild.state(Some(HOME));
+            guild.server("a");
+            guild.out();
+        }
+        guild.lost(code, Advice::Rejoin);
+        guild.state(None);
+        assert_eq!(guild.ended(), closed(code, Advice::Rejoin));
+    }
+}
+
+#[test]
+fn before_the_first_connection_only_what_a_new_token_may_mend_is_tried_again() {
+    let start = || {
+        let mut guild = Guild::new();
+        guild.state(Some(HOME));
+        guild.server("a");
+        guild.out();
+        guild
+    };
+    let mut guild = start();
+    guild.lost(CloseCode::SESSION_NO_LONGER_VALID, Advice::Rejoin);
+    assert!(guild.out().contains(&Out::Rejoining(1, true)));
+    let mut guild = start();
+    let unreachable = EndReason::Session { cause: Cause::ConnectionLost, advice: Advice::Rejoin };
+    guild.signalling.handle_lost(guild.now, unreachable.clone());
+    guild.state(None);
+    assert_eq!(guild.ended(), unreachable);
+}
+
+#[test]
+fn what_every_retry_would_meet_again_is_the_end() {
+    for reason in [closed(CloseCode::E2EE_REQUIRED, Advice::Stop), EndReason::NoCommonMode, EndReason::Downgraded] {
+        let mut guild = Guild::connected();
+        guild.signalling.handle_lost(guild.now, reason.clone());
+        assert_eq!(guild.out(), [Out::Release, Out::Op4(None)]);
+        guild.state(None);
+        assert_eq!(guild.ended(), reason);
+    }
+}
+
+#[test]
+fn media_that_does_not_get_through_is_joined_again() {
+    let mut guild = Guild::connected();
+    guild.signalling.handle_lost(guild.now, EndReason::Media(MediaFault::Unreachable));
+    assert!(guild.out().contains(&Out::Rejoining(1, true)));
+}
+
+#[test]
+fn a_new_session_of_the_main_gateway_joins_again_without_leaving() {
+    let mut guild = Guild::connected();
+    guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
+    guild.lost(CloseCode::DISCONNECTED, Advice::Wait);
+    guild.pass(120);
+    assert_eq!(guild.out(), [Out::Released], "without the main gateway nothing is given up for want of its answer");
+    guild.ready("main 2");
+    guild.state_of("main 2", Some(HOME), |_| {});
+    guild.server("b");
+    assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::Connect("b", HOME)]);
+}
+
+#[test]
+fn a_resumed_session_of_the_main_gateway_changes_nothing() {
+    let mut guild = Guild::connected();
+    guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
+    guild.pass(30);
+    guild.event(GatewayEvent::Resumed { shard: Shard::ONLY });
+    guild.pass(1000);
+    assert_eq!(guild.out(), []);
+}
+
+#[test]
+fn a_main_gateway_that_does_not_come_back_is_the_end() {
+    let mut guild = Guild::connected();
+    guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
+    guild.lost(CloseCode::DISCONNECTED, Advice::Wait);
+    guild.pass(309);
+    assert_eq!(guild.out(), [Out::Released]);
+    guild.pass(1);
+    assert_eq!(guild.out(), [Out::End(EndReason::GatewayLost)]);
+}
+
+#[test]
+fn a_call_that_runs_well_outlives_a_main_gateway_that_does_not_come_back() {
+    let mut guild = Guild::connected();
+    guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
+    guild.pass(1000);
+    assert_eq!(guild.out(), []);
+    guild.lost(CloseCode::DISCONNECTED, Advice::Wait);
+    guild.pass(1000);
+    assert_eq!(guild.ended(), EndReason::GatewayLost);
+}
+
+#[test]
+fn other_shards_and_other_guilds_do_not_concern_it() {
+    let total = NonZeroU32::new(2).expect("not zero");
+    let event = GatewayEvent::Ready { session_id: SessionId::new("x"), shard: Shard::new(1, total) };
+    assert!(!event.concerns(GUILD));
+    let mut guild = Guild::connected();
+    let update =
+        VoiceServerUpdate { endpoint: Some("b".to_owned()), guild_id: GuildId::new(99), token: Token::new("b") };
+    guild.event(GatewayEvent::VoiceServer(update));
+    assert_eq!(guild.out(), []);
+}
+
+#[test]
+fn voice_states_of_another_process_are_not_taken() {
+    let mut guild = Guild::connected();
+    guild.state_of("other", Some(AWAY), |_| {});
+    guild.state_of("other", None, |_| {});
+    assert_eq!(guild.out(), [], "neither a move nor a kick");
+    // It takes our place: nothing that we send may take it out again.
+    guild.state_of("other", Some(HOME), |_| {});
+    guild.lost(CloseCode::DISCONNECTED, Advice::Wait);
+    guild.pass(11);
+    assert_eq!(guild.out(), [Out::Released, Out::End(EndReason::TakenOver)]);
+}
+
+#[test]
+fn what_the_server_keeps_us_from_is_told_when_it_changes() {
+    let mut guild = Guild::connected();
+    let suppressed = Restrictions { suppress: true, ..Restrictions::default() };
+    for (suppress, told) in [(true, vec![Out::Restricted(suppressed)]), (true, vec![])] {
+        guild.state_of("main", Some(HOME), |state| state.suppress = suppress);
+        assert_eq!(guild.out(), told);
+    }
+    guild.state_of("main", Some(HOME), |state| state.mute = true);
+    let muted = Restrictions { mute: true, ..Restrictions::default() };
+    assert_eq!(guild.out(), [Out::Restricted(muted)], "the connection stays");
+}
+
+#[test]
+fn leaving_ends_with_the_main_gateways_word_or_without_it() {
+    for answered in [true, false] {
+        let mut guild = Guild::connected();
+        guild.signalling.leave(guild.now);
+        assert_eq!(guild.out(), [Out::Release, Out::Op4(None)]);
+        if answered {
+            guild.state(None);
+        } else {
+            guild.pass(4);
+            assert_eq!(guild.out(), []);
+            guild.pass(1);
+        }
+        assert_eq!(guild.out(), [Out::End(EndReason::Left)]);
+        guild.signalling.leave(guild.now);
+        guild.state(Some(HOME));
+        guild.server("b");
+        assert_eq!(guild.out(), [], "nothing follows the end");
+    }
+}
+
+#[test]
+fn leaving_stops_a_rejoin() {
+    let mut guild = Guild::connected();
+    guild.lost(CloseCode::SESSION_NO_LONGER_VALID, Advice::Rejoin);
+    guild.out();
+    guild.signalling.leave(guild.now);
+    guild.state(None);
+    assert_eq!(guild.ended(), EndReason::Left);
+}
+
+#[test]
+fn a_main_gateway_that_takes_nothing_ends_a_join_and_delays_a_rejoin() {
+    let mut guild = Guild::new();
+    guild.signalling.handle_refused(guild.now, "no shard");
+    assert_eq!(guild.ended(), EndReason::Gateway("no shard".to_owned()));
+    let mut guild = Guild::connected();
+    guild.lost(CloseCode::SESSION_NO_LONGER_VALID, Advice::Rejoin);
+    guild.signalling.handle_refused(guild.now, "no shard");
+    assert!(guild.out().contains(&Out::Rejoining(2, false)));
+}
+
+#[test]
+fn what_waits_for_its_turn_has_more_time() {
+    let mut guild = Guild::new();
+    guild.signalling.handle_delayed(Duration::from_secs(60));
+    guild.pass(69);
+    assert_eq!(guild.out(), [Out::Op4(Some(HOME))]);
+    guild.pass(1);
+    assert!(matches!(guild.ended(), EndReason::NoAnswer(_)));
+}
+
+#[test]
+fn an_unusable_endpoint_is_named() {
+    let mut guild = Guild::new();
+    guild.state(Some(HOME));
+    guild.server("a/b");
+    guild.state(None);
+    assert_eq!(guild.ended(), EndReason::Endpoint(EndpointError::NotAnAddress));
+}
