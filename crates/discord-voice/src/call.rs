@@ -313,7 +313,7 @@ impl CallSession {
     /// Connects to a voice server, in place of the one before. What plays and who listens waits for it.
     fn connect(&mut self, now: Instant, info: Identity) {
         self.release();
-        self.encryption = self.encryption.anew(&info);
+        self.encryption.restart(info.channel_id);
         let config = Arc::new(self.config.session.clone());
         self.session = Some(Session::new(now, config, info, self.rng.u64(..)));
         self.phase = Phase::Identifying;

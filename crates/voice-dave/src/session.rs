@@ -9,8 +9,8 @@ mod verification;
 use std::{collections::VecDeque, fmt};
 
 use voice_model::{
-    ClientBinary, ClientMessage, DavePrepareEpoch, DavePrepareTransition, DaveTransitionReady, MlsInvalidCommitWelcome,
-    ProposalsOperation, ServerBinary, UserId,
+    ChannelId, ClientBinary, ClientMessage, DavePrepareEpoch, DavePrepareTransition, DaveTransitionReady,
+    MlsInvalidCommitWelcome, ProposalsOperation, ServerBinary, UserId,
 };
 
 pub use self::{
@@ -40,8 +40,8 @@ pub const MAX_PROTOCOL_VERSION: u16 = 1;
 /// media halves as values. Nothing here is shared with a media half. The work of one message takes up to some tens of
 /// milliseconds in a large call and belongs on no thread that has to be on time.
 ///
-/// One session belongs to one voice gateway session, resumes included; a new identify starts with a new one. The
-/// [signing key](crate::SigningKey) may be the same.
+/// One session belongs to one voice gateway session, resumes included; with a new identify it is
+/// [restarted](Self::restart).
 ///
 /// Two members and what a voice gateway says to them, to the moment when one hears the other:
 ///
@@ -147,6 +147,14 @@ impl DaveSession {
             outputs: VecDeque::new(),
             stats: DaveStats::default(),
         }
+    }
+
+    /// Begins anew with a new voice gateway session of the same user, perhaps in another channel. Only the keys by which
+    /// the others are known are kept.
+    pub fn restart(&mut self, channel: ChannelId) {
+        let config = DaveConfig { channel, ..self.config.clone() };
+        let keys = std::mem::take(&mut self.keys);
+        *self = Self { keys, ..Self::new(config) };
     }
 
     /// Takes the next message of the voice gateway.
@@ -426,8 +434,9 @@ impl DaveSession {
         if let Some(membership) = &self.membership {
             let mut peers = membership.members();
             peers.retain(|member| member.user != self.config.user);
-            let users = self.keys.update(&peers);
-            let verification = (!users.is_empty()).then_some(DaveEvent::VerificationChanged { users });
+            let (new, changed) = self.keys.update(&peers);
+            let is_other = !new.is_empty() || !changed.is_empty();
+            let verification = is_other.then_some(DaveEvent::VerificationChanged { new, changed });
             self.outputs.extend(epoch_changed(membership).into_iter().chain(verification).map(DaveOutput::Event));
         }
         self.prepare(transition_id, self.version);

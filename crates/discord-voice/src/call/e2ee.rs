@@ -7,7 +7,6 @@ use voice_dave::{
     OutgoingMessage, ReceiveMode, SendMode, SigningKey, Verification,
 };
 use voice_model::{BinaryMessage, ChannelId, Opcode, ServerBinary, UserId};
-use voice_ws::Identity;
 
 use super::{CallSession, MediaCommand, Phase};
 use crate::{E2ee, EndReason, Event};
@@ -17,20 +16,21 @@ use crate::{E2ee, EndReason, Event};
 pub(super) struct Encryption {
     session: DaveSession,
     status: DaveStatus,
-    signing_key: SigningKey,
+    channel: ChannelId,
     /// The gateway let us in: a second time it begins anew.
     used: bool,
 }
 
 impl Encryption {
     pub(super) fn new(signing_key: SigningKey, user: UserId, channel: ChannelId) -> Self {
-        let config = DaveConfig { user, channel, signing_key: signing_key.clone() };
-        Self { session: DaveSession::new(config), status: DaveStatus::default(), signing_key, used: false }
+        let config = DaveConfig { user, channel, signing_key };
+        Self { session: DaveSession::new(config), status: DaveStatus::default(), channel, used: false }
     }
 
-    /// That of another session of the same user.
-    pub(super) fn anew(&self, identity: &Identity) -> Self {
-        Self::new(self.signing_key.clone(), identity.user_id, identity.channel_id)
+    /// Begins anew, with another session of the same user.
+    pub(super) fn restart(&mut self, channel: ChannelId) {
+        self.session.restart(channel);
+        (self.status, self.channel, self.used) = (DaveStatus::default(), channel, false);
     }
 
     pub(super) const fn status(&self) -> &DaveStatus {
@@ -60,11 +60,10 @@ impl CallSession {
 
     /// The gateway let us in. What was said before to a session that is gone is void.
     pub(super) fn renew_encryption(&mut self) {
-        let Some(session) = &self.session else { return };
-        if std::mem::replace(&mut self.encryption.used, true) {
-            self.encryption = self.encryption.anew(session.identity());
-            self.encryption.used = true;
+        if self.encryption.used {
+            self.encryption.restart(self.encryption.channel);
         }
+        self.encryption.used = true;
     }
 
     /// Whether the policy and the protocol allow a call with this version.

@@ -88,12 +88,15 @@ pub enum DaveEvent {
         /// The members, this user included.
         members: Vec<UserId>,
     },
-    /// The key of these members is one that they did not have on this connection before, and so the
-    /// [verification code](crate::Verification::code) of this user and each of them is a new one. A member who comes
-    /// back with the same key is not named.
+    /// Members have keys that they did not have before, and so there are new
+    /// [verification codes](crate::Verification::code) of this user and each of them. The codes themselves take a while to
+    /// compute: ask for [those of interest](crate::DaveSession::verification). A member who comes back with the same key is
+    /// not named.
     VerificationChanged {
-        /// The members, in the order of their ids.
-        users: Vec<UserId>,
+        /// Members of whom no key was known, in the order of their ids.
+        new: Vec<UserId>,
+        /// Members who had another key before: another device of theirs, or somebody else.
+        changed: Vec<UserId>,
     },
     /// Frames leave end-to-end encrypted from now on.
     Upgraded,

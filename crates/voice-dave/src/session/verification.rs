@@ -58,20 +58,23 @@ impl Verification {
 pub(super) struct KnownKeys(BTreeMap<UserId, [u8; 32]>);
 
 impl KnownKeys {
-    /// Takes over the keys of the members, and tells whose were not known, in the order of their ids.
-    pub(super) fn update(&mut self, members: &[Member]) -> Vec<UserId> {
+    /// Takes over the keys of the members. Tells whose were not known and whose were others, in the order of their ids.
+    pub(super) fn update(&mut self, members: &[Member]) -> (Vec<UserId>, Vec<UserId>) {
         if self.0.len() + members.len() > MAX_KNOWN {
             self.0.retain(|user, _| members.iter().any(|member| member.user == *user));
         }
-        let mut changed: Vec<UserId> = Vec::new();
+        let (mut new, mut changed) = (Vec::new(), Vec::new());
         for Member { user, signature_key } in members {
             let key = Sha256::digest(signature_key).into();
-            if self.0.insert(*user, key) != Some(key) {
-                changed.push(*user);
+            match self.0.insert(*user, key) {
+                None => new.push(*user),
+                Some(before) if before != key => changed.push(*user),
+                Some(_) => {}
             }
         }
+        new.sort_unstable();
         changed.sort_unstable();
-        changed
+        (new, changed)
     }
 }
 
@@ -85,18 +88,23 @@ mod tests {
     #[test]
     fn keys_are_new_once_and_when_they_change() {
         let mut known = KnownKeys::default();
-        assert_eq!(known.update(&[member(3, 1), member(2, 2)]), [2, 3].map(UserId::new));
-        assert_eq!(known.update(&[member(3, 1)]), []);
-        assert_eq!(known.update(&[member(2, 2), member(3, 9)]), [UserId::new(3)], "2 came back as who they were");
+        assert_eq!(known.update(&[member(3, 1), member(2, 2)]), (users([2, 3]), vec![]));
+        assert_eq!(known.update(&[member(3, 1)]), (vec![], vec![]));
+        assert_eq!(known.update(&[member(2, 2), member(3, 9)]), (vec![], users([3])), "2 came back as who they were");
     }
 
     #[test]
     fn users_without_end_fill_no_memory() {
         let mut known = KnownKeys::default();
         for user in 0..10_000 {
-            assert_eq!(known.update(&[member(1_000_000, 1), member(user, 1)]).len(), if user == 0 { 2 } else { 1 });
+            let (new, changed) = known.update(&[member(1_000_000, 1), member(user, 1)]);
+            assert_eq!((new.len(), changed.len()), (if user == 0 { 2 } else { 1 }, 0));
             assert!(known.0.len() <= MAX_KNOWN);
         }
+    }
+
+    fn users<const N: usize>(ids: [u64; N]) -> Vec<UserId> {
+        ids.map(UserId::new).to_vec()
     }
 
     fn member(user: u64, key: u8) -> Member {

@@ -50,7 +50,7 @@ fn the_founder_may_leave() {
 fn those_who_left_do_not_understand_what_comes_after() {
     let mut call = Call::with_members([1, 2, 3]);
     let mut gone = call.clients.remove(&3).unwrap();
-    call.clients.insert(3, crate::call::Client::new(3));
+    call.clients.insert(3, Client::new(3));
     call.leave(3);
     call.run();
     call.assert_together();
@@ -100,11 +100,12 @@ fn d6_two_members_see_the_same_verification_code() {
 #[test]
 fn d6_whose_verification_code_is_a_new_one_is_told() {
     let mut call = Call::with_members([1, 2]);
+    let third = vec![UserId::new(3)];
     call.connect(3);
     let package = call.client(3).take_key_package();
-    assert_eq!(commit(&mut call, 1, &[ProposalBody::Add(&package)]), [[3].map(UserId::new).to_vec()]);
+    assert_eq!(commit(&mut call, 1, &[ProposalBody::Add(&package)]), [(third.clone(), vec![])]);
     // Who comes back with the key that they had is who they were; with another one they may be somebody else.
-    for (same_key, told) in [(true, vec![]), (false, vec![vec![UserId::new(3)]])] {
+    for (same_key, told) in [(true, vec![]), (false, vec![(vec![], third)])] {
         let epoch = call.client(1).session.status().epoch.unwrap();
         if !same_key {
             call.clients.insert(3, Client::new(3));
@@ -115,8 +116,41 @@ fn d6_whose_verification_code_is_a_new_one_is_told() {
     }
 }
 
-/// Lets the first member commit proposals; what it then tells of new verification codes.
-fn commit(call: &mut Call, epoch: u64, proposals: &[ProposalBody<'_>]) -> Vec<Vec<UserId>> {
+#[test]
+fn d6_who_is_known_stays_known_over_a_new_session() {
+    let mut call = Call::with_members([1, 2]);
+    let channel = crate::call::CHANNEL;
+    for user in [1, 2] {
+        let client = call.client(user);
+        client.take();
+        client.session.restart(channel);
+        assert_eq!((client.session.status().epoch, client.session.stats().welcomes_applied), (None, 0));
+    }
+    let mut again = Call::new();
+    for user in [1, 2] {
+        again.connect(user);
+        again.clients.get_mut(&user).unwrap().session = call.clients.remove(&user).unwrap().session;
+    }
+    for user in [1, 2] {
+        let sender = again.gateway.sender();
+        let client = again.client(user);
+        client.take();
+        client.external_sender(&sender);
+        client.describe(1);
+        client.connect(&[3 - user]);
+    }
+    let package = again.client(2).take_key_package();
+    again.client(1).take_key_package();
+    let told = commit(&mut again, 0, &[ProposalBody::Add(&package)]);
+    assert_eq!(again.client(1).session.status().members.len(), 2);
+    assert_eq!(told, [], "the keys are those of before");
+}
+
+/// Whose codes are new, and whose are others.
+type Told = (Vec<UserId>, Vec<UserId>);
+
+/// Lets the first member commit proposals; what it then tells of verification codes.
+fn commit(call: &mut Call, epoch: u64, proposals: &[ProposalBody<'_>]) -> Vec<Told> {
     let proposals: Vec<_> = proposals.iter().map(|body| call.gateway.proposal(epoch, *body)).collect();
     let client = call.client(1);
     client.append(&proposals);
@@ -125,8 +159,8 @@ fn commit(call: &mut Call, epoch: u64, proposals: &[ProposalBody<'_>]) -> Vec<Ve
     client.take().into_iter().filter_map(told_of_codes).collect()
 }
 
-fn told_of_codes(step: Step) -> Option<Vec<UserId>> {
-    if let Step::Event(DaveEvent::VerificationChanged { users }) = step { Some(users) } else { None }
+fn told_of_codes(step: Step) -> Option<Told> {
+    if let Step::Event(DaveEvent::VerificationChanged { new, changed }) = step { Some((new, changed)) } else { None }
 }
 
 #[test]
