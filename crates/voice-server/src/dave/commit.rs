@@ -28,6 +28,8 @@ pub(crate) struct Winner<'a> {
     /// What it does, in its own order.
     pub(crate) changes: Vec<Change>,
     pub(crate) welcome: Option<Welcome<'a>>,
+    /// The committer's new key, if there is a path.
+    pub(crate) encryption_key: Option<&'a [u8]>,
 }
 
 impl Expected<'_> {
@@ -66,7 +68,8 @@ impl Expected<'_> {
             None => {}
         }
         check_welcome(&changes, welcome.as_ref())?;
-        Ok(Winner { commit: message.raw(), changes, welcome })
+        let encryption_key = commit.path.map(|path| path.leaf.encryption_key);
+        Ok(Winner { commit: message.raw(), changes, welcome, encryption_key })
     }
 
     fn check_path(&self, path: &UpdatePath<'_>, leaf: u32, signature_key: &[u8]) -> Result<(), DaveRefusal> {

@@ -20,7 +20,8 @@ pub struct DaveConfig {
     pub proposal_hold: Duration,
     /// How long a transition waits for members that do not say they are ready.
     pub transition_timeout: Duration,
-    /// How long proposals wait for a commit before they are revoked and made again.
+    /// How long proposals wait for a commit before they are revoked and made again: then removals first, and additions
+    /// one by one after them, so that one that nobody can commit holds up nothing else.
     pub commit_timeout: Duration,
     /// What a group holds at most.
     pub limits: DaveLimits,

@@ -42,6 +42,8 @@ pub(crate) struct Delivery {
     pub(super) hold_until: Option<Instant>,
     /// When proposals that went out have waited too long.
     pub(super) commit_by: Option<Instant>,
+    /// Something among what was proposed could not be committed: removals go alone, then additions one by one.
+    pub(super) one_by_one: bool,
     pub(super) faults: DaveFaults,
     pub(super) stats: DaveStats,
     outputs: VecDeque<DeliveryOutput>,
@@ -65,6 +67,8 @@ pub(super) struct Member {
     /// The transitions it was told of since it was added last.
     pub(super) seen: VecDeque<u16>,
     pub(super) patience: Patience,
+    /// Nobody committed its addition, though nothing else was proposed.
+    pub(super) suspect: bool,
 }
 
 impl Member {
@@ -99,6 +103,7 @@ impl Delivery {
             add_again_at: None,
             hold_until: None,
             commit_by: None,
+            one_by_one: false,
             faults: DaveFaults::default(),
             stats: DaveStats::default(),
             outputs: VecDeque::new(),
@@ -119,6 +124,7 @@ impl Delivery {
             Ok(package) if self.members.get(&user).is_some_and(|it| it.has_seen(&package)) => {
                 self.refuse(user, DaveRefusal::KeyPackageRepeated);
             }
+            Ok(package) if self.is_claimed(user, &package) => self.refuse(user, DaveRefusal::KeyPackageClaimed),
             Ok(package) => {
                 self.stats.key_packages += 1;
                 // Who makes a new one has thrown its state away. What it was asked to commit before there is a group may
@@ -137,6 +143,13 @@ impl Delivery {
         }
     }
 
+    /// Whether a key of a user's key package is somebody else's.
+    fn is_claimed(&self, user: UserId, package: &KeptPackage) -> bool {
+        let mut others = self.members.iter().filter(|(other, _)| **other != user);
+        self.roster.has_keys_of(user, package)
+            || others.any(|(_, it)| it.package.as_ref().is_some_and(|kept| kept.overlaps(package)))
+    }
+
     /// Takes the payload of op 28.
     pub(crate) fn commit_welcome(&mut self, now: Instant, user: UserId, payload: &[u8]) {
         let Some(member) = self.members.get(&user).filter(|_| self.version > 0) else {
@@ -146,7 +159,7 @@ impl Delivery {
         let leaf = match member.leaf {
             Some(leaf) => self.roster.signature_key(leaf).map(|key| (leaf, key)),
             // Alone in the group of its own, everybody is at leaf 0.
-            None if self.epoch == 0 => member.package.as_ref().map(|package| (0, package.signature_key.as_slice())),
+            None if self.epoch == 0 => member.package.as_ref().map(|package| (0, package.leaf.signature.as_slice())),
             None => None,
         };
         let proposals = self.proposals.of(user);
@@ -185,7 +198,7 @@ impl Delivery {
         if self.commit_by.is_some_and(|at| at <= now) {
             tracing::debug!(channel = %self.channel, epoch = self.epoch, "no commit in time");
             self.stats.commit_timeouts += 1;
-            self.propose_again(now);
+            self.commit_overdue(now);
         }
         if self.add_again_at.is_some_and(|at| at <= now) {
             self.refresh(now);
@@ -219,6 +232,10 @@ impl Delivery {
         if self.epoch == 0 {
             self.found(committer);
         }
+        let leaf = self.members.get(&committer).and_then(|member| member.leaf);
+        if let (Some(leaf), Some(key)) = (leaf, winner.encryption_key) {
+            self.roster.set_encryption_key(leaf, key);
+        }
         // Removals first, whatever the order (RFC 9420, section 12.3).
         for change in &winner.changes {
             if let Change::Remove(leaf) = change {
@@ -234,7 +251,8 @@ impl Delivery {
             let Some((member, package)) = member.and_then(|it| it.package.take().map(|package| (it, package))) else {
                 continue;
             };
-            member.leaf = Some(self.roster.add(*user, package.signature_key));
+            member.leaf = Some(self.roster.add(*user, package.leaf));
+            member.suspect = false;
             member.used = Some(package.reference);
             member.seen.clear();
             told.insert(*user);
@@ -268,7 +286,7 @@ impl Delivery {
         self.roster = Roster::default();
         let Some(member) = self.members.get_mut(&founder) else { return };
         let Some(package) = member.package.take() else { return };
-        member.leaf = Some(self.roster.add(founder, package.signature_key));
+        member.leaf = Some(self.roster.add(founder, package.leaf));
         member.used = Some(package.reference);
         member.seen.clear();
     }

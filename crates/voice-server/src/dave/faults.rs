@@ -25,7 +25,7 @@ pub enum DaveFault {
     Propose(ProposalFault),
     /// Takes the oldest proposal back from all who have it, and makes it anew.
     RevokeOne,
-    /// Takes all proposals back and makes them anew, as after the commit timeout.
+    /// Takes all proposals back and makes them anew.
     RevokeAll,
     /// Revokes a proposal that nobody ever made (op 27).
     RevokeUnknown,

@@ -137,6 +137,7 @@ impl Delivery {
         self.roster = Roster::default();
         self.proposals.clear();
         (self.propose_at, self.hold_until, self.commit_by) = (None, None, None);
+        self.one_by_one = false;
         for member in self.members.values_mut() {
             member.leaf = None;
             member.seen.clear();

@@ -22,6 +22,10 @@ impl Patience {
         self.last = Some(now);
     }
 
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Until when it is not added; `None` if it may be at once.
     pub(crate) fn until(&self) -> Option<Instant> {
         let beyond = self.failures.checked_sub(AT_ONCE + 1)?;

@@ -74,6 +74,14 @@ impl Proposals {
         (told, dropped.len())
     }
 
+    /// The user whose addition is all that is proposed.
+    pub(crate) fn lone_addition(&self) -> Option<UserId> {
+        match self.made.as_slice() {
+            [Proposed { change: Change::Add(user, _), .. }] => Some(*user),
+            _ => None,
+        }
+    }
+
     /// Whether a user has not been sent all that concerns it.
     pub(crate) fn lacks(&self, user: UserId) -> bool {
         let held = self.held.get(&user);

@@ -16,6 +16,25 @@ impl Delivery {
         self.propose(now);
     }
 
+    /// Nobody has committed what was proposed: maybe nobody can. Finds out what it is, and the rest goes on without.
+    pub(super) fn commit_overdue(&mut self, now: Instant) {
+        self.one_by_one = true;
+        if let Some(member) = self.proposals.lone_addition().and_then(|user| self.members.get_mut(&user)) {
+            member.suspect = true;
+            member.patience.fail(now);
+        }
+        // Piece by piece: who refused one of them stops at it, and would keep what comes after.
+        let (told, count) = self.proposals.keep_only(&BTreeSet::new());
+        self.stats.proposals_revoked += count as u64;
+        for (user, references) in told {
+            for reference in references {
+                self.send(user, Message::revoke([reference]));
+            }
+        }
+        (self.hold_until, self.commit_by) = (None, None);
+        self.refresh(now);
+    }
+
     /// Takes back what holds no more, and sees to it that what is new is proposed soon.
     pub(super) fn refresh(&mut self, now: Instant) {
         self.add_again_at = None;
@@ -28,6 +47,8 @@ impl Delivery {
         }
         let waiting = self.members.values().filter(|it| it.package.is_some()).filter_map(|it| it.patience.until());
         self.add_again_at = waiting.filter(|until| *until > now).min();
+        let (certain, _) = self.changes(now);
+        self.one_by_one &= !certain.is_empty();
         let wanted = self.wanted(now);
         self.revoke_all_but(&wanted);
         let recipients = self.recipients();
@@ -102,11 +123,40 @@ impl Delivery {
         }
     }
 
-    /// All changes that the group needs now.
+    /// The changes to propose now.
     fn wanted(&self, now: Instant) -> BTreeSet<Change> {
+        let (certain, suspect) = self.changes(now);
+        // What is out stays out, and who failed less often comes first.
+        let first = |changes: &BTreeSet<Change>| {
+            let rank = |change: &&Change| {
+                let failures = match change {
+                    Change::Add(user, _) => self.members.get(user).map_or(0, |it| it.patience.failures()),
+                    Change::Remove(_) => 0,
+                };
+                (!self.proposals.has(change), failures)
+            };
+            changes.iter().min_by_key(rank).copied().into_iter().collect()
+        };
+        if certain.is_empty() {
+            return first(&suspect);
+        }
+        if !self.one_by_one {
+            return certain;
+        }
+        let removals: BTreeSet<_> = certain.iter().filter(|it| matches!(it, Change::Remove(_))).copied().collect();
+        if removals.is_empty() { first(&certain) } else { removals }
+    }
+
+    /// All changes that the group needs now, and apart from them the additions that nobody would commit.
+    fn changes(&self, now: Instant) -> (BTreeSet<Change>, BTreeSet<Change>) {
         let able = self.members.iter().filter(|(_, it)| it.patience.until().is_none_or(|until| until <= now));
-        let adds = able.filter_map(|(user, it)| Some(Change::Add(*user, it.package.as_ref()?.reference)));
-        self.roster.dead().map(Change::Remove).chain(adds).collect()
+        let adds = able.filter_map(|(user, it)| {
+            let package = it.package.as_ref()?;
+            Some((it.suspect, Change::Add(*user, package.reference)))
+        });
+        let (suspect, adds): (Vec<_>, Vec<_>) = adds.partition(|(suspect, _)| *suspect);
+        let certain = self.roster.dead().map(Change::Remove).chain(adds.into_iter().map(|(_, add)| add));
+        (certain.collect(), suspect.into_iter().map(|(_, add)| add).collect())
     }
 
     /// Those who shall commit: the members, or while there is no group all who could found it.

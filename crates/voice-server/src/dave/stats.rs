@@ -104,8 +104,12 @@ pub enum DaveRefusal {
     KeyPackageCredential,
     /// A key package that expires, or is not valid yet.
     KeyPackageLifetime,
+    /// A key package with extensions, or a leaf with some.
+    KeyPackageExtensions,
     /// A key package with a key that is none, or one key twice.
     KeyPackageKeys,
+    /// A key package with a key that somebody else in the channel has.
+    KeyPackageClaimed,
     /// A key package whose signatures, or that of its leaf, are not good.
     KeyPackageSignature,
     /// A key package that is there already, or that its user was added with.
@@ -146,14 +150,16 @@ pub enum DaveRefusal {
 
 impl DaveRefusal {
     /// Every reason.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::NotEncrypted,
         Self::KeyPackageTooLong,
         Self::KeyPackageMalformed,
         Self::KeyPackageSuite,
         Self::KeyPackageCredential,
         Self::KeyPackageLifetime,
+        Self::KeyPackageExtensions,
         Self::KeyPackageKeys,
+        Self::KeyPackageClaimed,
         Self::KeyPackageSignature,
         Self::KeyPackageRepeated,
         Self::CommitTooLong,
@@ -192,6 +198,6 @@ mod tests {
         for (count, reason) in DaveRefusal::ALL.into_iter().enumerate() {
             assert_eq!(stats.refused(reason), 2 * count as u64, "{reason:?}");
         }
-        assert_eq!(stats.refused_total(), (0..25).map(|n| 2 * n).sum::<u64>());
+        assert_eq!(stats.refused_total(), (0..27).map(|n| 2 * n).sum::<u64>());
     }
 }

@@ -6,7 +6,7 @@ use voice_dave::wire::{ExternalSender, PublicMessage, verify};
 use voice_model::UserId;
 
 use crate::dave::commit::{Expected, Winner};
-use crate::dave::key_package::KeptPackage;
+use crate::dave::key_package::{KeptPackage, LeafKeys};
 use crate::dave::proposals::{Change, Proposed};
 use crate::dave::roster::Roster;
 use crate::dave::sender::Signer;
@@ -78,7 +78,7 @@ fn play() -> Vec<Scene> {
             let package = KeptPackage::check(user, &bytes(&step["payload"]), 1_024).unwrap();
             if step["ref"].is_string() {
                 assert_eq!(package.reference.to_vec(), bytes(&step["ref"]));
-                assert_eq!(package.signature_key, bytes(&step["signature_key"]));
+                assert_eq!(package.leaf.signature, bytes(&step["signature_key"]));
             }
             packages.retain(|(other, _)| *other != user);
             packages.push((user, package));
@@ -109,12 +109,12 @@ fn play() -> Vec<Scene> {
                 epoch: step["epoch"].as_u64().unwrap(),
                 committer,
                 leaf,
-                signature_key: signature_key.unwrap_or_else(|| own.unwrap().1.signature_key.clone()),
+                signature_key: signature_key.unwrap_or_else(|| own.unwrap().1.leaf.signature.clone()),
                 proposals: core::mem::take(&mut proposals),
                 payload: bytes(&step["payload"]),
             };
             if scene.epoch == 0 {
-                roster.add(committer, scene.signature_key.clone());
+                roster.add(committer, LeafKeys { signature: scene.signature_key.clone(), ..LeafKeys::default() });
             }
             welcomes = follow(&scene, step, &mut roster, &mut packages);
             cut = 0;
@@ -144,7 +144,7 @@ fn follow(
     packages: &mut Vec<(UserId, KeptPackage)>,
 ) -> Vec<(UserId, Vec<u8>)> {
     let proposals: Vec<_> = scene.proposals.iter().collect();
-    let Winner { commit, changes, welcome } = scene.expected(&proposals).check(&scene.payload, 65_536).unwrap();
+    let Winner { commit, changes, welcome, .. } = scene.expected(&proposals).check(&scene.payload, 65_536).unwrap();
     assert_eq!(commit, bytes(&step["commit"]));
     let mut welcomes = Vec::new();
     for change in &changes {
@@ -157,7 +157,7 @@ fn follow(
         let at = packages.iter().position(|(name, _)| name == user).unwrap();
         let (_, package) = packages.remove(at);
         assert_eq!(package.reference, *reference);
-        roster.add(*user, package.signature_key);
+        roster.add(*user, package.leaf);
         welcomes.push((*user, welcome.as_ref().unwrap().cut_for(reference).unwrap()));
     }
     welcomes
