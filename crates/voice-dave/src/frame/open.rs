@@ -211,7 +211,8 @@ impl FrameOpener {
         let id = secret.id();
         if let Some(index) = self.keys.iter().position(|keys| keys.id == id) {
             if index == 0 {
-                // What began its end was taken back. No other key becomes the newest again.
+                // What began its end was taken back. libdave lengthens no key; here it is safe, as what the key has
+                // seen is kept, and its sender has no newer one. No other key is lengthened or the newest again.
                 self.keys[0].expires_at = None;
             }
             return;

@@ -187,6 +187,7 @@ impl Prepared {
 
 /// A member as the group's tree has it.
 pub(super) struct Leaf {
+    pub(super) index: u32,
     pub(super) user: Option<UserId>,
     pub(super) signature_key: Vec<u8>,
 }
@@ -205,11 +206,11 @@ impl MlsGroup {
     }
 
     pub(super) fn leaf(&self, index: u32) -> Option<Leaf> {
-        self.inner.member_at_index(index).map(|member| Leaf::new(member.signing_identity()))
+        self.inner.member_at_index(index).map(|member| Leaf::new(index, member.signing_identity()))
     }
 
     pub(super) fn leaves(&self) -> impl Iterator<Item = Leaf> + '_ {
-        self.inner.roster().members_iter().map(|member| Leaf::new(member.signing_identity()))
+        self.inner.roster().members_iter().map(|member| Leaf::new(member.index, member.signing_identity()))
     }
 
     /// Checks a signature and remembers that it holds, for the commit over what it signs.
@@ -287,9 +288,10 @@ const fn is_new_epoch(effect: &CommitEffect) -> bool {
 }
 
 impl Leaf {
-    fn new(identity: &SigningIdentity) -> Self {
+    fn new(index: u32, identity: &SigningIdentity) -> Self {
         let user = identity.credential.as_basic().and_then(|basic| basic.identifier().try_into().ok());
         Self {
+            index,
             user: user.map(|bytes| UserId::new(u64::from_be_bytes(bytes))),
             signature_key: identity.signature_key.as_ref().to_vec(),
         }

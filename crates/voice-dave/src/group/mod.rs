@@ -43,6 +43,13 @@ struct Epoch {
 struct Queued {
     reference: ProposalRef,
     message: Vec<u8>,
+    change: Change,
+}
+
+/// What a queued proposal does, as far as it bears on others.
+enum Change {
+    Remove(u32),
+    Add { user: UserId, signature_key: Vec<u8>, encryption_key: Vec<u8> },
 }
 
 /// What came of a commit.
@@ -99,9 +106,10 @@ impl Membership {
         open.then_some(self.package.as_slice())
     }
 
-    /// The last own commit with its welcome, if it was not announced.
+    /// The last own commit with its welcome, if it was not announced and is over all that is queued.
     pub(crate) fn own_commit(&self) -> Option<Vec<u8>> {
-        self.epoch.as_ref()?.prepared.as_ref().map(Prepared::payload)
+        let epoch = self.epoch.as_ref()?;
+        epoch.prepared.as_ref().filter(|_| epoch.covered == epoch.queue.len()).map(Prepared::payload)
     }
 
     /// Whether the keys of the last key package are gone.

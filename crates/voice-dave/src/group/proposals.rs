@@ -1,11 +1,13 @@
 //! Proposals of the voice gateway and the commits over them.
 
-use super::{Epoch, Known, Membership, Queued};
+use voice_model::UserId;
+
+use super::{Change, Epoch, Known, Membership, Queued};
 use crate::{
     Refusal,
     wire::{
-        AppendList, BASIC_CREDENTIAL, CIPHER_SUITE, Content, KeyPackage, LeafSource, MLS_10, Proposal, PublicMessage,
-        RevokeList, Sender, is_public_key,
+        AppendList, BASIC_CREDENTIAL, CIPHER_SUITE, Content, KeyPackage, LeafNode, LeafSource, MLS_10, Proposal,
+        PublicMessage, RevokeList, Sender, is_public_key,
     },
 };
 
@@ -109,7 +111,7 @@ impl Epoch {
         if self.queue.len() >= MAX_QUEUED {
             return Err(Refusal::QueueFull);
         }
-        match &proposal {
+        let change = match &proposal {
             Proposal::Add(package) => self.check_add(package, known)?,
             Proposal::Remove(leaf) if *leaf == self.group.own_leaf() => {
                 self.note_own_removal(message);
@@ -117,17 +119,18 @@ impl Epoch {
             }
             Proposal::Remove(leaf) => {
                 self.group.leaf(*leaf).ok_or(Refusal::BlankLeaf)?;
+                Change::Remove(*leaf)
             }
             Proposal::Other { .. } => return Err(Refusal::WrongProposal),
-        }
+        };
         if !self.group.queue(bytes) {
             return Err(Refusal::BadSignature);
         }
-        self.queue.push(Queued { reference, message: bytes.to_vec() });
+        self.queue.push(Queued { reference, message: bytes.to_vec(), change });
         Ok(true)
     }
 
-    fn check_add(&self, package: &KeyPackage<'_>, known: &impl Known) -> Result<(), Refusal> {
+    fn check_add(&self, package: &KeyPackage<'_>, known: &impl Known) -> Result<Change, Refusal> {
         let leaf = &package.leaf;
         let user = leaf.credential.user_id().ok_or(Refusal::BadKeyPackage)?;
         if !known.is_here(user) {
@@ -144,15 +147,32 @@ impl Epoch {
             && [package.init_key, leaf.encryption_key, leaf.signature_key].into_iter().all(is_public_key)
             && capabilities.versions.iter().any(|version| version == MLS_10)
             && capabilities.cipher_suites.iter().any(|suite| suite == CIPHER_SUITE)
-            && capabilities.credentials.iter().any(|credential| credential == BASIC_CREDENTIAL);
-        if !suits {
+            && capabilities.credentials.iter().any(|credential| credential == BASIC_CREDENTIAL)
+            && leaf.claims_its_extensions();
+        // It would make every commit impossible.
+        if !suits || self.is_taken(user, leaf) {
             return Err(Refusal::BadKeyPackage);
         }
         let key = leaf.signature_key;
         self.group
             .verify(key, &package.signed_bytes(), package.signature)
             .and_then(|()| self.group.verify(key, &leaf.signed_bytes(&[], 0), leaf.signature))
-            .map_err(|_| Refusal::BadSignature)
+            .map_err(|_| Refusal::BadSignature)?;
+        Ok(Change::Add { user, signature_key: key.to_vec(), encryption_key: leaf.encryption_key.to_vec() })
+    }
+
+    /// Whether another user has a key of a leaf (RFC 9420, section 7.3). The same one may come back with it: its old
+    /// leaf goes.
+    fn is_taken(&self, by: UserId, leaf: &LeafNode<'_>) -> bool {
+        let queued = self.queue.iter().any(|queued| match &queued.change {
+            Change::Add { user, signature_key, encryption_key } => {
+                *user != by && (signature_key == leaf.signature_key || encryption_key == leaf.encryption_key)
+            }
+            Change::Remove(_) => false,
+        });
+        let leaves = || self.group.leaves().filter(|other| other.user != Some(by));
+        let goes = |index| self.queue.iter().any(|it| matches!(it.change, Change::Remove(leaf) if leaf == index));
+        queued || leaves().any(|other| other.signature_key == leaf.signature_key && !goes(other.index))
     }
 
     /// Remembers the reference, to know the commit that makes it true. That commit is checked by itself.

@@ -149,6 +149,19 @@ impl<'a> LeafNode<'a> {
         self.raw
     }
 
+    /// Whether the capabilities list every extension of the leaf, as they must (RFC 9420, section 7.2).
+    #[must_use]
+    pub fn claims_its_extensions(&self) -> bool {
+        let mut list = Reader::new(self.extensions);
+        while !list.is_empty() {
+            let (Ok(kind), Ok(_)) = (list.u16(), list.vector()) else { return false };
+            if !self.capabilities.extensions.iter().any(|claimed| claimed == kind) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// The bytes that its signature signs.
     ///
     /// `group_id` and `leaf_index` say where the leaf is; a leaf in a key package is nowhere yet and signs neither.

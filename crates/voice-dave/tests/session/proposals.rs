@@ -1,8 +1,8 @@
 //! Opcode 27: what is queued, what is refused, and what is committed.
 
 use voice_dave::{
-    Refusal, SigningKey,
-    wire::{CommitWelcome, Content, ExternalProposal, ProposalBody, proposal_ref},
+    DaveMessage, Refusal, SigningKey,
+    wire::{CommitWelcome, Content, ExternalProposal, KeyPackage, ProposalBody, proposal_ref},
 };
 
 use crate::call::{Call, Client, Gateway, Step, split};
@@ -170,6 +170,96 @@ fn bad_key_packages_are_refused() {
 }
 
 #[test]
+fn an_addition_that_would_make_every_commit_impossible_is_refused() {
+    let (mut call, add) = call_with_newcomer();
+    let key = SigningKey::generate();
+    let [mut fourth, mut fifth] = [4, 5].map(Client::new);
+    let [fourth, fifth] = [&mut fourth, &mut fifth].map(|client| {
+        client.describe(1);
+        client.take_key_package()
+    });
+    call.client(1).connect(&[4, 5]);
+    let adding = |call: &mut Call, package: &[u8], key: &SigningKey, change: &dyn Fn(&mut KeyPackage<'_>)| {
+        call.gateway.add(1, &signed_anew(package, key, change))
+    };
+    let extended = adding(&mut call, &fourth, &key, &|package| package.leaf.extensions = EXTENSION);
+    refuses(&mut call, &extended, Refusal::BadKeyPackage);
+    let good = adding(&mut call, &fourth, &key, &|_| {});
+    let encryption_key = KeyPackage::parse(&fourth).unwrap().leaf.encryption_key;
+    let same_signer = adding(&mut call, &fifth, &key, &|_| {});
+    let other = SigningKey::generate();
+    let same_leaf = adding(&mut call, &with_encryption_key(&fifth, encryption_key), &other, &|_| {});
+    let client = call.client(1);
+    client.append(&[add, good]);
+    assert_eq!(count(&client.take_commit().unwrap()), 2);
+    for bad in [same_signer, same_leaf] {
+        let before = client.session.stats().refused(Refusal::BadKeyPackage);
+        client.append(&[bad]);
+        assert_eq!(client.take(), []);
+        assert_eq!(client.session.stats().refused(Refusal::BadKeyPackage), before + 1);
+    }
+    // What was there before can still be committed.
+    let remove = call.gateway.remove(1, other_leaf(&call, 1));
+    let client = call.client(1);
+    client.append(&[remove]);
+    assert_eq!(count(&client.take_commit().unwrap()), 3);
+}
+
+#[test]
+fn a_signing_key_of_another_member_is_refused_unless_that_member_goes() {
+    let mut call = Call::with_members([1, 2]);
+    let mut second = Client::new(2);
+    second.describe(1);
+    let key = SigningKey::generate();
+    let package = signed_anew(&second.take_key_package(), &key, |_| {});
+    let add = call.gateway.add(1, &package);
+    let remove = call.gateway.remove(1, call.leaf_of(2));
+    // The second user comes back with the key, and a fourth one claims it.
+    call.client(1).append(&[remove, add]);
+    let payload = call.client(1).take_commit().unwrap();
+    call.client(1).announce(9, &split(&payload).0);
+    call.client(1).take();
+    let mut fourth = Client::new(4);
+    fourth.describe(1);
+    let add = call.gateway.add(2, &signed_anew(&fourth.take_key_package(), &key, |_| {}));
+    let remove = call.gateway.remove(2, call.leaf_of(2));
+    let client = call.client(1);
+    client.connect(&[4]);
+    client.append(std::slice::from_ref(&add));
+    assert_eq!((client.take(), client.session.stats().refused(Refusal::BadKeyPackage)), (vec![], 1));
+    client.append(&[remove, add]);
+    assert_eq!(count(&client.take_commit().unwrap()), 2);
+}
+
+/// Changes a key package and signs it with another key.
+fn signed_anew(package: &[u8], key: &SigningKey, change: impl FnOnce(&mut KeyPackage<'_>)) -> Vec<u8> {
+    let public = key.public_key();
+    let mut package = KeyPackage::parse(package).unwrap();
+    change(&mut package);
+    package.leaf.signature_key = &public;
+    let signature = key.sign(&KeyPackage::parse(&written(&package)).unwrap().leaf.signed_bytes(&[], 0));
+    package.leaf.signature = &signature;
+    let signature = key.sign(&KeyPackage::parse(&written(&package)).unwrap().signed_bytes());
+    package.signature = &signature;
+    written(&package)
+}
+
+fn with_encryption_key(package: &[u8], encryption_key: &[u8]) -> Vec<u8> {
+    let mut package = KeyPackage::parse(package).unwrap();
+    package.leaf.encryption_key = encryption_key;
+    written(&package)
+}
+
+fn written(package: &KeyPackage<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    package.write(&mut bytes);
+    bytes
+}
+
+/// An extension that no leaf claims to understand.
+const EXTENSION: &[u8] = &[0xF0, 0x99, 1, 0x55];
+
+#[test]
 fn what_was_accepted_before_the_bad_one_stays_queued() {
     let (mut call, add) = call_with_newcomer();
     let bad = call.gateway.remove(1, 9);
@@ -190,6 +280,8 @@ fn a_commit_over_less_than_is_queued_is_not_sent_again() {
     client.append(std::slice::from_ref(&add));
     assert_eq!(count(&client.take_commit().unwrap()), 1);
     client.append(&[remove, bad]);
+    assert_eq!(client.take(), []);
+    client.handle(DaveMessage::Resumed);
     assert_eq!(client.take(), []);
     client.append(&[add]);
     assert_eq!(count(&client.take_commit().unwrap()), 2, "what came with the bad one counts");
