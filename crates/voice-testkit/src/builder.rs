@@ -17,6 +17,7 @@ pub struct Builder {
     pub(crate) server: CoreConfig,
     pub(crate) time_limit: Duration,
     pub(crate) steps_per_second: Option<u64>,
+    pub(crate) queues_updates: bool,
 }
 
 impl Builder {
@@ -31,6 +32,7 @@ impl Builder {
             server: CoreConfig::default(),
             time_limit: Duration::from_secs(60),
             steps_per_second: None,
+            queues_updates: false,
         }
     }
 
@@ -98,6 +100,13 @@ impl Builder {
     /// all of them speaking at once need.
     pub const fn steps_per_second(mut self, limit: u64) -> Self {
         self.steps_per_second = Some(limit);
+        self
+    }
+
+    /// Whether what a call wants to tell the main gateway waits while there is no connection to it. It is refused
+    /// otherwise, as here unless this is called: libraries do either.
+    pub const fn queue_updates(mut self, queue: bool) -> Self {
+        self.queues_updates = queue;
         self
     }
 

@@ -3,13 +3,14 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use discord_voice::{
-    CallSession, EndReason, Event,
+    CallSession, Config, EndReason, Event,
     dave::{DaveStats, DaveStatus},
-    model::UserId,
+    model::{ChannelId, UserId},
     rtp::{Ssrc, Timestamp},
 };
 use voice_udp::{ReceiveStats, SendStats, Talkspurt};
@@ -22,6 +23,15 @@ use crate::{Conditions, media::Media};
 pub struct Client {
     pub(crate) user: UserId,
     pub(crate) call: Option<CallSession>,
+    /// How the call is to be made that begins when the user is logged in to the main gateway.
+    pub(crate) joins: Option<Arc<Config>>,
+    /// How long the call may be neither established nor over, if it goes through the main gateway.
+    pub(crate) patience: Option<Duration>,
+    /// What was asked of the main gateway.
+    pub(crate) updates: Vec<(Duration, Option<ChannelId>)>,
+    /// The session with the voice server to which the messages belong that come.
+    pub(crate) conversation: Option<usize>,
+    pub(crate) newest_conversation: Option<usize>,
     /// When the call wants to be woken.
     pub(crate) deadline: Option<Instant>,
     /// The one WebSocket.
@@ -112,6 +122,11 @@ impl Client {
         Self {
             user,
             call: None,
+            joins: None,
+            patience: None,
+            updates: Vec::new(),
+            conversation: None,
+            newest_conversation: None,
             deadline: None,
             connection: None,
             discovery: None,
@@ -162,7 +177,7 @@ impl Client {
     /// Whether it is in a call, or on its way into or back into one.
     #[must_use]
     pub const fn is_in_call(&self) -> bool {
-        self.call.is_some() && self.ended.is_none()
+        self.joins.is_some() || (self.call.is_some() && self.ended.is_none())
     }
 
     /// What it was told, and when from the start of the world.

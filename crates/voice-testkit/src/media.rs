@@ -6,6 +6,7 @@ use discord_voice::{
     CallSession, MediaCommand,
     audio::{FRAME_DURATION, SILENCE_FRAME},
     crypto::{Opener, SecretKey},
+    model::UserId,
 };
 use voice_udp::{Arrival, Content, Keepalive, PacketBuf, Playout, Receiver, SealError, Sender};
 
@@ -142,6 +143,11 @@ impl Client {
                 Content::Frame { timestamp, frame } => HeardContent::Frame { timestamp, frame: frame.to_vec() },
                 Content::Lost { packets } => HeardContent::Lost { packets },
             };
+            if let HeardContent::Frame { frame, .. } = &content
+                && let Some(speaker) = speaker_of(frame)
+            {
+                assert_eq!(speaker, user, "{} hears somebody under the name of another", self.user);
+            }
             self.heard.push(Heard { at: clock.elapsed(), user, ssrc, content });
         }
         self.media_at = media.receiver.poll_timeout().into_iter().chain([media.keepalive.next_at()]).min();
@@ -152,4 +158,11 @@ impl Client {
         let elapsed = clock.elapsed().saturating_sub(self.phase);
         u64::try_from(elapsed.as_micros() / FRAME_DURATION.as_micros()).expect("a few days at most")
     }
+}
+
+/// Who said a frame, if a client did.
+fn speaker_of(frame: &[u8]) -> Option<UserId> {
+    let (first, rest) = frame.split_first()?;
+    let (user, rest) = rest.split_first_chunk::<8>()?;
+    (*first == 0xF8 && rest.len() >= 4).then(|| UserId::new(u64::from_be_bytes(*user)))
 }

@@ -3,18 +3,22 @@
 use std::net::SocketAddr;
 
 use discord_voice::{
-    CallInput, CallOutput, Event, MediaCommand, UdpAction, WsAction,
+    CallInput, CallOutput, Event, GatewayEvent, MediaCommand, UdpAction, WsAction,
     model::{CloseCode, MAX_MESSAGE_LEN, ServerMessage, UserId},
 };
 use voice_server::{ConnectionId, Input as CoreInput, Output as CoreOutput};
 use voice_ws::Input as WsInput;
 
-use crate::{Lane, World};
+use crate::{Lane, World, main_gateway::Process};
 
 /// One WebSocket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Connection {
     user: UserId,
+    /// Whose connection to the main gateway it is, if it is one.
+    pub(crate) process: Option<Process>,
+    /// The session with the voice server.
+    pub(crate) conversation: Option<usize>,
     up: Lane,
     down: Lane,
 }
@@ -77,7 +81,10 @@ impl World {
     pub(crate) fn drain_core(&mut self) {
         loop {
             let (connection, message) = match self.core.poll_output() {
-                CoreOutput::Text { connection, text } => (connection, Down::Text(text)),
+                CoreOutput::Text { connection, text } => {
+                    self.watch_down(connection.get(), &text);
+                    (connection, Down::Text(text))
+                }
                 CoreOutput::Binary { connection, bytes } => (connection, Down::Binary(bytes)),
                 CoreOutput::Close { connection, code } => (connection, Down::Gone(Some(code))),
                 CoreOutput::Reset { connection } => (connection, Down::Gone(None)),
@@ -97,6 +104,7 @@ impl World {
 
     /// Carries out what a client's call asks for.
     pub(crate) fn drain_call(&mut self, user: UserId) {
+        let now = self.clock.now();
         loop {
             let client = self.client_mut(user);
             let Some(call) = &mut client.call else { return };
@@ -124,11 +132,17 @@ impl World {
                     let client = self.clients.get_mut(&user).expect("it has a call");
                     client.media_command(&self.clock, command);
                 }
-                // The clients here are given their values; there is no main gateway.
-                CallOutput::Gateway(_) => {}
+                CallOutput::Gateway(update) => {
+                    if !self.update_voice_state(user, update) {
+                        let now = self.clock.now();
+                        let call = self.client_mut(user).call.as_mut().expect("it asked for the update");
+                        call.handle_input(now, CallInput::GatewayRefused("not connected"));
+                    }
+                }
                 CallOutput::Event(event) => self.event(user, event),
                 CallOutput::Timeout(deadline) => {
                     client.deadline = deadline;
+                    client.settle(now);
                     return;
                 }
             }
@@ -148,18 +162,32 @@ impl World {
     pub(crate) fn break_connection(&mut self, user: UserId) {
         let Some(id) = self.client_mut(user).connection.take() else { return };
         self.trace.bytes(self.clock.elapsed(), Some(user), "reset", &[]);
-        self.forget_connection(id);
-        let now = self.clock.now();
-        let connection = ConnectionId::new(id);
-        self.core.handle_input(now, CoreInput::Disconnected { connection, code: None });
-        self.drain_core();
+        self.cut_connection(id);
         self.feed(user, CallInput::Ws(WsInput::Disconnected(None)));
+    }
+
+    /// Ends a WebSocket for both sides at once; the client is told by whoever does it.
+    pub(crate) fn cut_connection(&mut self, id: u64) {
+        self.forget_connection(id);
+        let connection = ConnectionId::new(id);
+        self.core.handle_input(self.clock.now(), CoreInput::Disconnected { connection, code: None });
+        self.drain_core();
     }
 
     /// Gives a client's call something.
     pub(crate) fn feed(&mut self, user: UserId, input: CallInput<'_>) {
         let now = self.clock.now();
-        if let Some(call) = &mut self.client_mut(user).call {
+        let client = self.client_mut(user);
+        let is_news = match &input {
+            CallInput::Gateway(GatewayEvent::VoiceState(state)) => state.user_id == user,
+            CallInput::Gateway(_) | CallInput::Command(_) => true,
+            _ => false,
+        };
+        if is_news && client.patience.is_some() {
+            // It has as long again from here.
+            client.settle_by = None;
+        }
+        if let Some(call) = &mut client.call {
             call.handle_input(now, input);
             self.drain_call(user);
         }
@@ -172,10 +200,7 @@ impl World {
                 if let Some(old) = connection {
                     self.send_up(old, Up::Gone(None));
                 }
-                self.connections_opened += 1;
-                let id = self.connections_opened;
-                let (up, down) = (self.netem.open(user.get()), self.netem.open(user.get()));
-                self.connections.insert(id, Connection { user, up, down });
+                let id = self.open_connection(user, None, user.get());
                 self.client_mut(user).connection = Some(id);
                 let url = endpoint.url();
                 let path = url.splitn(4, '/').nth(3).unwrap_or_default();
@@ -193,6 +218,15 @@ impl World {
         }
     }
 
+    /// Opens both directions of a WebSocket; streams on one path stall together.
+    pub(crate) fn open_connection(&mut self, user: UserId, process: Option<Process>, path: u64) -> u64 {
+        self.connections_opened += 1;
+        let id = self.connections_opened;
+        let (up, down) = (self.netem.open(path), self.netem.open(path));
+        self.connections.insert(id, Connection { user, process, conversation: None, up, down });
+        id
+    }
+
     fn open_socket(&mut self, user: UserId, server: SocketAddr) {
         assert_eq!(server, self.media_addr, "seed {}: media goes where Ready said", self.seed);
         self.sockets_opened += 1;
@@ -208,11 +242,15 @@ impl World {
     fn event(&mut self, user: UserId, event: Event) {
         let (now, at) = (self.clock.now(), self.clock.elapsed());
         self.trace.event(at, user, &event);
+        self.watch_told(user, &event);
         let session = &self.config.session;
         // A resume that is refused may become a new handshake, and that may end in waiting for the main gateway.
         let patience = session.resume_window + session.handshake_timeout + self.config.follow_timeout;
         let client = self.clients.get_mut(&user).expect("it was told something");
         match &event {
+            // What is between is seen by the state of such a call.
+            Event::Connected | Event::Resumed | Event::Interrupted(_) | Event::Released(_)
+                if client.patience.is_some() => {}
             Event::Connected | Event::Resumed => (client.is_established, client.settle_by) = (true, None),
             Event::Interrupted(_) | Event::Released(_) => {
                 (client.is_established, client.settle_by) = (false, Some(now + patience))
@@ -228,7 +266,7 @@ impl World {
         client.events.push((at, event));
     }
 
-    fn send_up(&mut self, id: u64, message: Up) {
+    pub(crate) fn send_up(&mut self, id: u64, message: Up) {
         let Some(Connection { user, up, .. }) = self.connections.get(&id).copied() else { return };
         let conditions = self.client_mut(user).up;
         let parcel = Parcel::Up { connection: id, message };
@@ -237,7 +275,10 @@ impl World {
     }
 
     fn send_down(&mut self, id: u64, message: Down) {
-        let Some(Connection { user, down, .. }) = self.connections.get(&id).copied() else { return };
+        let Some(Connection { user, process, down, .. }) = self.connections.get(&id).copied() else { return };
+        if let (Some(process), Down::Text(text)) = (process, &message) {
+            self.note_event(process, text);
+        }
         let conditions = self.client_mut(user).down;
         let parcel = Parcel::Down { connection: id, message };
         let sent = self.netem.message(self.clock.now(), down, &conditions, parcel);
@@ -245,13 +286,13 @@ impl World {
     }
 
     fn message_to_server(&mut self, id: u64, message: Up) {
-        let Some(user) = self.connections.get(&id).map(|connection| connection.user) else { return };
+        let Some(Connection { user, process, .. }) = self.connections.get(&id).copied() else { return };
         let (now, at) = (self.clock.now(), self.clock.elapsed());
         let connection = ConnectionId::new(id);
         match &message {
             Up::Open(target) => {
                 self.trace.bytes(at, Some(user), "open", target.as_bytes());
-                if self.client_mut(user).refused {
+                if self.is_refused(user, process) {
                     self.send_down(id, Down::Gone(None));
                     return;
                 }
@@ -260,6 +301,9 @@ impl World {
             }
             Up::Text(text) => {
                 self.trace.bytes(at, Some(user), "text up", text.as_bytes());
+                if process.is_none() {
+                    self.watch_up(id, user, text);
+                }
                 self.core.handle_input(now, CoreInput::Text { connection, text });
             }
             Up::Binary(bytes) => {
@@ -277,8 +321,11 @@ impl World {
     }
 
     fn message_to_client(&mut self, id: u64, message: Down) {
-        let Some(user) = self.connections.get(&id).map(|connection| connection.user) else { return };
-        let is_current = self.client_mut(user).connection == Some(id);
+        let Some(Connection { user, process, conversation, .. }) = self.connections.get(&id).copied() else { return };
+        let is_current = match process {
+            Some(process) => self.main_gateways.get(&process).is_some_and(|main| main.connection == Some(id)),
+            None => self.client_mut(user).connection == Some(id),
+        };
         let at = self.clock.elapsed();
         if let Down::Gone(_) = message {
             self.forget_connection(id);
@@ -286,6 +333,10 @@ impl World {
         if !is_current {
             return;
         }
+        if let Some(process) = process {
+            return self.main_gateway_message(process, id, message);
+        }
+        self.client_mut(user).conversation = conversation;
         match message {
             Down::Accepted => self.feed(user, CallInput::Ws(WsInput::Connected)),
             Down::Text(text) if text.len() > MAX_MESSAGE_LEN => self.feed(user, CallInput::Ws(WsInput::Oversized)),

@@ -10,13 +10,17 @@ use std::{
 
 use discord_voice::{
     CallCommand, CallInput, CallSession, Config, ConnectInfo, E2ee,
-    model::{ChannelId, GuildId, UserId},
+    model::{ChannelId, GuildId, Token, UserId},
 };
-use voice_server::{Command, Core, DaveMode, Direction, Event as ServerEvent, Fault, ServerStats};
+use voice_server::{
+    Bots, Command, Core, DaveMode, Direction, Event as ServerEvent, Fault, FaultKind, GuildConfig, ServerStats,
+};
 use voice_udp::PacketBuf;
 
 use crate::{
-    Builder, Client, Clock, Conditions, Netem, NetemStats,
+    Builder, Client, Clock, Conditions, MAX_BOTS, Netem, NetemStats,
+    main_gateway::{MainGateway, Process, patience, token},
+    told::Conversation,
     trace::Trace,
     watch::KEY_STREAM_LEN,
     wire::{Connection, Parcel},
@@ -57,6 +61,12 @@ pub struct World {
     pub(crate) netem: Netem<Parcel>,
     pub(crate) connections: BTreeMap<u64, Connection>,
     pub(crate) connections_opened: u64,
+    pub(crate) main_gateways: BTreeMap<Process, MainGateway>,
+    pub(crate) queues_updates: bool,
+    /// All sessions with the voice server.
+    pub(crate) conversations: Vec<Conversation>,
+    /// The server was made to send what no server sends, with numbers of its own or none.
+    pub(crate) sends_unnumbered: bool,
     pub(crate) sockets: BTreeMap<SocketAddr, UserId>,
     pub(crate) sockets_opened: u32,
     /// The nonces that clients used, by key.
@@ -67,7 +77,7 @@ pub struct World {
     pub(crate) silences: HashSet<Vec<u8>>,
     pub(crate) trace: Trace,
     conditions: Conditions,
-    rng: fastrand::Rng,
+    pub(crate) rng: fastrand::Rng,
     time_limit: Duration,
     pub(crate) steps_per_second: Option<u64>,
     /// The server lets nobody in who does not encrypt.
@@ -83,6 +93,7 @@ pub struct World {
 pub(crate) enum Due {
     Network,
     Core,
+    MainGateway(Process),
     Call(UserId),
     Media(UserId),
     Tick(UserId),
@@ -94,7 +105,13 @@ impl World {
         Builder::new()
     }
 
-    pub(crate) fn new(builder: Builder) -> Self {
+    pub(crate) fn new(mut builder: Builder) -> Self {
+        let channels = vec![CHANNEL, OTHER_CHANNEL];
+        builder.server.guilds.push(GuildConfig { id: GUILD, name: "world".to_owned(), channels });
+        if let Bots::Any = builder.server.bots {
+            let users = (1..=MAX_BOTS).map(UserId::new);
+            builder.server.bots = Bots::Listed(users.map(|user| (Token::new(token(user)), user)).collect());
+        }
         let clock = Clock::new();
         let mut rng = fastrand::Rng::with_seed(builder.seed);
         let media_addr = builder.server.media_addr;
@@ -112,6 +129,10 @@ impl World {
             netem: Netem::new(rng.u64(..)),
             connections: BTreeMap::new(),
             connections_opened: 0,
+            main_gateways: BTreeMap::new(),
+            queues_updates: builder.queues_updates,
+            conversations: Vec::new(),
+            sends_unnumbered: false,
             sockets: BTreeMap::new(),
             sockets_opened: 0,
             nonces: HashMap::new(),
@@ -149,21 +170,41 @@ impl World {
     /// The same for a user whose calls are made in another way than those of others.
     pub fn begin_join_with(&mut self, user: UserId, config: &Arc<Config>) {
         let info = self.issue(user);
+        self.drop_call(user);
+        let now = self.clock.now();
+        let settle_by = now + config.session.handshake_timeout + config.session.message_timeout;
+        let seed = std::array::from_fn(|_| self.rng.u8(..));
+        let call = CallSession::new(now, Arc::clone(config), info, seed);
+        self.install_call(user, call, config, Some(settle_by));
+    }
+
+    /// Ends what a user's call uses, without a word to it.
+    pub(crate) fn drop_call(&mut self, user: UserId) {
         if !self.clients.contains_key(&user) {
             let client = Client::new(user, self.rng.u64(..), self.conditions, self.conditions);
             self.clients.insert(user, client);
         }
         self.client_mut(user).call = None;
         self.break_connection(user);
-        let now = self.clock.now();
-        let settle_by = now + config.session.handshake_timeout + config.session.message_timeout;
-        let seed = std::array::from_fn(|_| self.rng.u8(..));
         let client = self.client_mut(user);
         (client.discovery, client.media, client.media_at) = (None, None, None);
-        (client.tick_at, client.ended) = (None, None);
-        (client.is_established, client.settle_by) = (false, Some(settle_by));
+        (client.tick_at, client.ended, client.joins) = (None, None, None);
+        (client.is_established, client.settle_by, client.deadline) = (false, None, None);
+    }
+
+    /// Gives a user a call. One that goes through the main gateway has another limit than an instant.
+    pub(crate) fn install_call(
+        &mut self,
+        user: UserId,
+        call: CallSession,
+        config: &Config,
+        settle_by: Option<Instant>,
+    ) {
+        let client = self.client_mut(user);
+        client.settle_by = settle_by;
+        client.patience = settle_by.is_none().then(|| patience(config));
         client.requires_e2ee = config.e2ee == E2ee::Require;
-        client.call = Some(CallSession::new(now, Arc::clone(config), info, seed));
+        client.call = Some(call);
         self.drain_call(user);
     }
 
@@ -203,6 +244,9 @@ impl World {
     /// Does something to the server.
     pub fn command(&mut self, command: Command) {
         self.trace.text(self.clock.elapsed(), None, "command", &command);
+        if let Command::Inject(Fault { kind: FaultKind::SendText(_) | FaultKind::SendBinary(_), .. }) = &command {
+            self.sends_unnumbered = true;
+        }
         self.core.handle_command(self.clock.now(), command);
         self.drain_core();
     }
@@ -332,7 +376,8 @@ impl World {
                 (client.tick_at.map(|(_, at)| at), Due::Tick(client.user)),
             ]
         });
-        shared.into_iter().chain(own).filter_map(|(at, due)| Some((at?, due))).min()
+        let main = self.main_gateways.iter().map(|(process, main)| (main.deadline(), Due::MainGateway(*process)));
+        shared.into_iter().chain(own).chain(main).filter_map(|(at, due)| Some((at?, due))).min()
     }
 
     /// Does the next thing at its time.
@@ -347,6 +392,7 @@ impl World {
                 }
             }
             Due::Core => self.core_timeout(),
+            Due::MainGateway(process) => self.main_gateway_timeout(process),
             Due::Call(user) => self.feed(user, CallInput::Timeout),
             Due::Media(user) => self.media_timeout(user),
             Due::Tick(user) => self.tick(user),
@@ -403,3 +449,6 @@ pub const GUILD: GuildId = GuildId::new(10);
 
 /// The channel in which everything happens.
 pub const CHANNEL: ChannelId = ChannelId::new(20);
+
+/// Another channel of the guild, to which users can be moved in calls that were joined through the main gateway.
+pub const OTHER_CHANNEL: ChannelId = ChannelId::new(21);
