@@ -10,6 +10,7 @@ use discord_voice::{
     Endpoint,
     model::{ChannelId, GuildId, SessionId, Token, UserId},
 };
+use serde::Serialize;
 
 use crate::{bot::GatewayUrl, recorder::RecordingPath};
 
@@ -88,7 +89,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "T", value_parser = parse_token)]
     pub(crate) token: Option<Token>,
     /// Who is encrypted end to end: with `required` clients that do not offer it are refused, with `optional` a
-    /// channel is encrypted while all in it offer it.
+    /// channel is encrypted while all in it offer it, with `off` none ever is, and clients that require it do not stay.
     #[arg(long, value_name = "MODE", default_value = "optional")]
     pub(crate) dave: Dave,
     /// Let the delivery service of end-to-end encryption do something wrong, all the time. May be given several times.
@@ -100,7 +101,8 @@ pub(crate) struct ServeArgs {
 }
 
 /// Who is encrypted end to end.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Dave {
     Required,
     Optional,

@@ -40,7 +40,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Error> {
     }
     let certificate = server.certificate_pem().map(|pem| Certificate::write(pem, cert_out)).transpose()?;
     let mut events = server.events();
-    let terms = Terms::new(&server, certificate.as_ref(), &token);
+    let terms = Terms::new(&server, certificate.as_ref(), &token, dave);
     let stopped = process::asked_to_stop();
     if json {
         terminal::print(serde_json::to_string(&terms).expect("texts are JSON"));
@@ -75,6 +75,8 @@ struct Terms {
     media: String,
     /// The certificate to trust.
     certificate: Option<PathBuf>,
+    /// Who is encrypted end to end: `required`, `optional` or `off`.
+    dave: Dave,
     /// What voice clients identify with.
     voice: VoiceTerms,
     /// What bots log in to the main gateway with.
@@ -100,7 +102,7 @@ struct BotTerms {
 }
 
 impl Terms {
-    fn new(server: &Server, certificate: Option<&Certificate>, token: &Token) -> Self {
+    fn new(server: &Server, certificate: Option<&Certificate>, token: &Token, dave: Dave) -> Self {
         let token = token.expose().to_owned();
         Self {
             endpoint: server.endpoint(),
@@ -108,6 +110,7 @@ impl Terms {
             api_url: server.api_url(),
             media: server.udp_addr().to_string(),
             certificate: certificate.map(|certificate| certificate.path.clone()),
+            dave,
             voice: VoiceTerms { token, server_id: ANY, channel_id: ANY, user_id: ANY, session_id: ANY },
             bots: BotTerms { token: ANY, guild_id: DEFAULT_GUILD.to_string(), channel_id: DEFAULT_CHANNEL.to_string() },
         }
@@ -116,11 +119,17 @@ impl Terms {
 
 impl fmt::Display for Terms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { endpoint, gateway_url, api_url, media, certificate, voice, bots } = self;
+        let Self { endpoint, gateway_url, api_url, media, certificate, dave, voice, bots } = self;
         writeln!(f, "voice gateway {endpoint}, media {media}, main gateway {gateway_url}, API {api_url}")?;
         if let Some(certificate) = certificate {
             writeln!(f, "certificate   {}", certificate.display())?;
         }
+        let dave = match dave {
+            Dave::Required => "required: clients that do not offer DAVE are refused",
+            Dave::Optional => "optional: a channel has it while all in it offer DAVE",
+            Dave::Off => "off: no channel has it",
+        };
+        writeln!(f, "end to end    {dave}")?;
         writeln!(f, "voice clients any user, guild, channel and session id, with the token {}", voice.token)?;
         write!(f, "bots          any token, guild {} with channel {}", bots.guild_id, bots.channel_id)
     }

@@ -57,12 +57,13 @@ pub(crate) struct E2eeSummary {
     frames_plaintext: u64,
     /// Frames that were not accepted.
     frames_refused: u64,
-    #[serde(skip)]
+    /// Whether frames left encrypted at the end, and why not.
     state: State,
 }
 
 /// How far the end-to-end encryption of a call is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     /// The call has none.
     Off,
@@ -291,6 +292,9 @@ mod tests {
         ] {
             assert_eq!(e2ee(state, epoch).to_string(), text);
         }
+        let states = [State::Off, State::Alone, State::Keyless, State::On];
+        let written = states.map(|state| serde_json::to_value(e2ee(state, None)).unwrap()["state"].clone());
+        assert_eq!(written, ["off", "alone", "keyless", "on"]);
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Call {
         let end_to_end = match State::from(&e2ee) {
             State::Off => "not end-to-end encrypted",
             State::On => "end-to-end encrypted",
-            State::Alone => "end-to-end encrypted as soon as somebody else is here",
+            State::Alone => "end-to-end encrypted, and nothing is sent until somebody else is here",
             State::Keyless => "silent until there is a key for the end-to-end encryption",
         };
         terminal::say_joined(who, &stats.join, &format!("{mode}, {end_to_end}"));

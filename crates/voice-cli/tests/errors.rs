@@ -41,7 +41,8 @@ async fn a_recording_that_cannot_be_written_is_known_before_the_call() {
 
 #[tokio::test]
 async fn a_refused_token_is_told_apart() {
-    let (_server, mut terms) = serve("--token right").await;
+    let (_server, mut terms) = serve("--token right --dave required").await;
+    assert_eq!(terms["dave"], "required");
     assert_eq!(terms["voice"]["token"], "right");
     terms["voice"]["token"] = "wrong-and-secret".into();
     let output = run(&format!("play {}", direct(&terms, 7))).await;
