@@ -56,7 +56,9 @@ impl Caller {
                 CallOutput::Ws(WsAction::Close(code)) => {
                     core.handle_input(now, Input::Disconnected { connection, code: Some(code) });
                 }
-                CallOutput::Udp(UdpAction::Open(_)) => self.call.handle_input(now, CallInput::UdpOpened),
+                CallOutput::Udp(UdpAction::Open(_) | UdpAction::Reopen { .. }) => {
+                    self.call.handle_input(now, CallInput::UdpOpened)
+                }
                 CallOutput::Udp(UdpAction::Send(request)) => self.send(now, &request, core, datagrams),
                 CallOutput::Media(MediaCommand::Start(sender, receiver)) => {
                     self.media = Some((sender, receiver, Keepalive::new(now)));

@@ -5,6 +5,8 @@ mod io;
 
 use std::{
     collections::VecDeque,
+    fmt,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,13 +18,15 @@ use voice_model::{
     SpeakingFlags, UserId,
 };
 use voice_rtp::Ssrc;
-use voice_udp::{DISCOVERY_LEN, Discovery, MediaConfig, Receiver, Sender, media};
-use voice_ws::{Advice, Cause, Ended, Identity, Input, Output, Session, SessionEvent, SessionStats};
+use voice_udp::{DISCOVERY_LEN, Discovery, MediaConfig, Receiver, Sender, StreamPosition, media, media_at};
+use voice_ws::{Advice, Cause, Detached, Ended, Identity, Input, Output, Session, SessionEvent, SessionStats};
+use zeroize::Zeroizing;
 
 use self::e2ee::Encryption;
 pub use self::io::{CallCommand, CallInput, CallOutput, ConnectionState, JoinTimes, MediaCommand, UdpAction, WsAction};
 use crate::{
-    Config, E2ee, EndReason, Event, JoinInfo, Missing,
+    Config, E2ee, EndReason, Event, Handover, HandoverError, JoinInfo, Missing,
+    handover::Attached,
     signalling::{Signal, Signalling},
 };
 
@@ -65,7 +69,9 @@ pub struct CallSession {
     falls_back: bool,
     mode: Option<Mode>,
     ssrc: Ssrc,
-    /// Whose streams are known from before the media halves exist.
+    /// What another process would need of the media: the key, and where the media server is.
+    link: Option<Link>,
+    /// Whose streams are known.
     speakers: Vec<(Ssrc, UserId)>,
     times: JoinTimes,
     started: Instant,
@@ -73,6 +79,17 @@ pub struct CallSession {
     /// Frames could flow at some time: this is no join any more.
     was_established: bool,
     outputs: VecDeque<CallOutput>,
+}
+
+struct Link {
+    key: Zeroizing<[u8; 32]>,
+    server: SocketAddr,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("server", &self.server).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -85,6 +102,8 @@ enum Phase {
     OpeningSocket,
     Discovering(Discovery),
     Selecting,
+    /// Waiting for the driver to open the media socket that another process had.
+    Reopening(Box<(Sender, Receiver)>),
     /// Media may flow once the server has taken our SSRC.
     Confirming(Box<(Sender, Receiver)>),
     /// There is somebody to hear frames, and they cannot leave for want of a key.
@@ -124,6 +143,79 @@ impl CallSession {
         call
     }
 
+    /// Takes over a call that another process has given up; the first outputs ask for a WebSocket and for the media
+    /// socket. The session is resumed, sequence numbers, times and nonces go on.
+    ///
+    /// # Errors
+    ///
+    /// [`HandoverError`]: the call is not one of this version.
+    pub fn attach(
+        now: Instant,
+        config: Arc<Config>,
+        handover: &Handover,
+        seed: [u8; 32],
+    ) -> Result<Self, HandoverError> {
+        let Attached { session, mode, key, ssrc, server, local, position, speaking, speakers, encryption } =
+            handover.parts()?;
+        let Detached { identity, sequence, .. } = session;
+        let mut call = Self::without_server(now, config, (identity.user_id, identity.channel_id), seed);
+        let (seed, session_config) = (call.rng.u64(..), Arc::new(call.config.session.clone()));
+        call.session = Some(Session::resume(now, session_config, identity, sequence, seed));
+        (call.mode, call.ssrc, call.speaking, call.was_established) = (Some(mode), ssrc, speaking, true);
+        let config = MediaConfig { key: SecretKey::from(&*key), mode, seed: 0, ssrc };
+        let (sender, mut receiver) = media_at(config, position);
+        receiver.allow_plaintext(call.config.e2ee == E2ee::Allow);
+        for (ssrc, user) in &speakers {
+            receiver.bind(now, *ssrc, *user);
+        }
+        call.speakers = speakers;
+        call.link = Some(Link { key, server });
+        call.phase = Phase::Reopening(Box::new((sender, receiver)));
+        match call.accept_version(encryption.version) {
+            Ok(()) => {
+                call.outputs.push_back(CallOutput::Udp(UdpAction::Reopen { local, server }));
+                call.take_over(now, &encryption);
+            }
+            Err(reason) => call.end(reason),
+        }
+        call.settle(now);
+        Ok(call)
+    }
+
+    /// Gives up a connected call for another process to [take over](Self::attach): without a word to the main gateway, and
+    /// in a way that keeps the session on the voice server. `local` is the address of the media socket, which must be
+    /// closed by then, and `position` that of the sending half. `None`, and nothing happens, if the call is not connected.
+    pub fn detach(&mut self, local: SocketAddr, position: StreamPosition) -> Option<Handover> {
+        if !self.can_detach() {
+            return None;
+        }
+        let (Some(session), Some(mode), Some(link)) = (&mut self.session, self.mode, self.link.take()) else {
+            return None;
+        };
+        let detached = session.detach()?;
+        self.drain_closing();
+        let handover = Handover::new(&Attached {
+            session: detached,
+            mode,
+            key: link.key,
+            ssrc: self.ssrc,
+            server: link.server,
+            local,
+            position,
+            speaking: self.speaking,
+            speakers: std::mem::take(&mut self.speakers),
+            encryption: self.encrypted_call(),
+        });
+        self.finish(EndReason::Detached);
+        Some(handover)
+    }
+
+    /// Whether [`detach`](Self::detach) has something to give up.
+    #[must_use]
+    pub const fn can_detach(&self) -> bool {
+        matches!(self.phase, Phase::Established)
+    }
+
     fn without_server(now: Instant, config: Arc<Config>, (user, channel): (UserId, ChannelId), seed: [u8; 32]) -> Self {
         let signing_key = config.signing_key.clone().unwrap_or_else(SigningKey::generate);
         Self {
@@ -137,6 +229,7 @@ impl CallSession {
             falls_back: false,
             mode: None,
             ssrc: Ssrc::new(0),
+            link: None,
             speakers: Vec::new(),
             times: JoinTimes::default(),
             started: now,
@@ -159,8 +252,13 @@ impl CallSession {
                 self.feed_session(now, input);
             }
             CallInput::UdpOpened => {
-                if matches!(self.phase, Phase::OpeningSocket) {
-                    self.phase = Phase::Discovering(Discovery::new(now, self.ssrc));
+                self.phase = match std::mem::replace(&mut self.phase, Phase::Signalling) {
+                    Phase::OpeningSocket => Phase::Discovering(Discovery::new(now, self.ssrc)),
+                    Phase::Reopening(halves) => Phase::Confirming(halves),
+                    phase => phase,
+                };
+                if matches!(self.phase, Phase::Confirming(_)) {
+                    self.confirm(now);
                 }
             }
             CallInput::UdpFailed(error) => self.lose(now, EndReason::Socket(error.to_owned())),
@@ -405,6 +503,7 @@ impl CallSession {
         self.ssrc = Ssrc::new(ready.ssrc);
         self.mode = Some(mode);
         self.phase = Phase::OpeningSocket;
+        self.link = Some(Link { key: Zeroizing::default(), server: address });
         self.outputs.push_back(CallOutput::Udp(UdpAction::Open(address)));
     }
 
@@ -416,20 +515,24 @@ impl CallSession {
         }
         self.times.established = Some(now.saturating_duration_since(self.started));
         self.was_established = true;
-        let (sender, mut receiver) = media(MediaConfig {
-            key: SecretKey::from(description.secret_key.expose()),
-            mode,
-            seed: self.rng.u64(..),
-            ssrc: self.ssrc,
-        });
+        let key = description.secret_key.expose();
+        if let Some(link) = &mut self.link {
+            link.key = Zeroizing::new(*key);
+        }
+        let (sender, mut receiver) =
+            media(MediaConfig { key: SecretKey::from(key), mode, seed: self.rng.u64(..), ssrc: self.ssrc });
         receiver.allow_plaintext(self.config.e2ee == E2ee::Allow);
-        for (ssrc, user) in self.speakers.drain(..) {
-            receiver.bind(now, ssrc, user);
+        for (ssrc, user) in &self.speakers {
+            receiver.bind(now, *ssrc, *user);
         }
         self.phase = Phase::Confirming(Box::new((sender, receiver)));
         self.encrypt(now, DaveMessage::SessionDescription { version });
         // Even silence has to be announced once: the server takes nothing from, and forwards nothing to, a client
         // whose SSRC it was not told. Packets could overtake the message, so they wait until it has arrived.
+        self.confirm(now);
+    }
+
+    fn confirm(&mut self, now: Instant) {
         self.announce(now);
         if let Some(session) = &mut self.session {
             session.confirm(now);
@@ -465,11 +568,12 @@ impl CallSession {
         match message {
             ServerMessage::Speaking(speaking) => {
                 let (ssrc, user) = (Ssrc::new(speaking.ssrc), speaking.user_id);
-                if self.has_halves() {
-                    self.media(now, MediaCommand::Bind(ssrc, user));
-                } else if self.speakers.len() < MAX_EARLY_SPEAKERS {
-                    self.speakers.push((ssrc, user));
+                self.speakers.retain(|(other, _)| *other != ssrc);
+                if self.speakers.len() >= MAX_SPEAKERS {
+                    self.speakers.remove(0);
                 }
+                self.speakers.push((ssrc, user));
+                self.media(now, MediaCommand::Bind(ssrc, user));
                 self.event(Event::Speaking { flags: speaking.speaking, ssrc, user });
             }
             ServerMessage::ClientsConnect(connect) => {
@@ -496,13 +600,13 @@ impl CallSession {
 
     /// Whether there are media halves of the present session.
     const fn has_halves(&self) -> bool {
-        matches!(self.phase, Phase::Confirming(_) | Phase::Keying { .. } | Phase::Established)
+        matches!(self.phase, Phase::Reopening(_) | Phase::Confirming(_) | Phase::Keying { .. } | Phase::Established)
     }
 
     /// Brings the halves of the present session up to date, wherever they are.
     fn media(&mut self, now: Instant, command: MediaCommand) {
         match &mut self.phase {
-            Phase::Confirming(halves) => {
+            Phase::Reopening(halves) | Phase::Confirming(halves) => {
                 let (sender, receiver) = &mut **halves;
                 let _ = command.apply(now, sender, receiver);
             }
@@ -577,20 +681,25 @@ impl CallSession {
     fn release(&mut self) {
         if let Some(session) = &mut self.session {
             session.close(CloseCode::NORMAL);
-            loop {
-                match session.poll_output() {
-                    Output::Close(code) => self.outputs.push_back(CallOutput::Ws(WsAction::Close(code))),
-                    Output::Timeout(_) => break,
-                    _ => {}
-                }
-            }
         }
+        self.drain_closing();
         if self.has_halves() {
             self.outputs.push_back(CallOutput::Media(MediaCommand::Stop));
         }
         self.speakers.clear();
         self.is_interrupted = false;
         self.phase = Phase::Signalling;
+    }
+
+    /// Hands on what a session that is over still has for the WebSocket.
+    fn drain_closing(&mut self) {
+        while let Some(session) = &mut self.session {
+            match session.poll_output() {
+                Output::Close(code) => self.outputs.push_back(CallOutput::Ws(WsAction::Close(code))),
+                Output::Timeout(_) => return,
+                _ => {}
+            }
+        }
     }
 
     fn finish(&mut self, reason: EndReason) {
@@ -613,8 +722,8 @@ fn fold(seed: [u8; 32]) -> u64 {
     words.fold(0, |folded, word| folded.rotate_left(17) ^ word)
 }
 
-/// Speakers remembered from before the media halves exist.
-const MAX_EARLY_SPEAKERS: usize = 512;
+/// Speakers remembered; the media half has as many streams.
+const MAX_SPEAKERS: usize = 512;
 
 /// An instant after `now`; a duration that no clock can count is for ever, or near enough.
 pub(crate) fn later(now: Instant, after: Duration) -> Instant {

@@ -69,6 +69,8 @@ pub enum Event {
 pub enum EndReason {
     /// This side left.
     Left,
+    /// The call was [given up](crate::VoiceClient::detach) for another process to take over.
+    Detached,
     /// The main gateway says that we are no longer in a channel: kicked, or the channel was deleted.
     Disconnected,
     /// The voice gateway's session ended.
@@ -118,6 +120,7 @@ impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Left => f.write_str("left"),
+            Self::Detached => f.write_str("given up for another process"),
             Self::Disconnected => f.write_str("disconnected from the channel"),
             Self::Session { cause, .. } => cause.fmt(f),
             Self::Discovery(error) => error.fmt(f),

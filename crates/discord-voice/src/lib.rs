@@ -5,6 +5,7 @@ mod call;
 mod config;
 mod event;
 mod gateway;
+mod handover;
 mod join;
 mod signalling;
 
@@ -41,5 +42,6 @@ pub use {
     config::{Config, E2ee},
     event::{EndReason, Event, MediaFault, Missing, Restrictions},
     gateway::{GatewayEvent, Shard, VoiceGateway},
+    handover::{Handover, HandoverError},
     join::{JoinCollector, JoinInfo},
 };

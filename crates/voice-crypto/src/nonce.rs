@@ -144,11 +144,16 @@ impl Nonces {
         self.limit - self.used
     }
 
+    /// The counter of the next nonce.
+    pub(crate) const fn counter(&self) -> u32 {
+        self.start.counter.wrapping_add(self.used)
+    }
+
     fn next_counter(&mut self) -> Result<u32, SealError> {
         if self.remaining() == 0 {
             return Err(SealError::NonceExhausted);
         }
-        let counter = self.start.counter.wrapping_add(self.used);
+        let counter = self.counter();
         self.used += 1;
         Ok(counter)
     }

@@ -181,6 +181,14 @@ impl Sealer {
         }
     }
 
+    /// The counter of the next packet's nonce, for another sealer of the same key to go on with after this one is gone:
+    /// with this start and [`remaining`](Self::remaining) as its limit no nonce comes twice. Not for the
+    /// `xsalsa20_poly1305` modes, whose nonces are more than a counter.
+    #[must_use]
+    pub const fn next_counter(&self) -> u32 {
+        self.nonces.counter()
+    }
+
     /// Returns how many packets this sealer can still seal.
     ///
     /// Rejoin the call, which brings a new key, well before it reaches 0. In `xsalsa20_poly1305` it

@@ -29,8 +29,8 @@ pub use refusal::Refusal;
 pub use secret::BaseSecret;
 #[cfg(feature = "group")]
 pub use session::{
-    DaveConfig, DaveEvent, DaveMessage, DaveOutput, DaveSession, DaveStats, DaveStatus, MAX_PROTOCOL_VERSION,
-    OutgoingMessage, Verification,
+    CallState, DaveConfig, DaveEvent, DaveMessage, DaveOutput, DaveSession, DaveStats, DaveStatus,
+    MAX_PROTOCOL_VERSION, OutgoingMessage, Verification,
 };
 #[cfg(feature = "signature")]
 pub use wire::SigningKey;

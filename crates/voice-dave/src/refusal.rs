@@ -101,6 +101,8 @@ refusals! {
     UnsupportedVersion => "the protocol version is not supported",
     /// More users are in the call than are kept.
     TooManyUsers => "too many users are in the call",
+    /// The call was taken over from another process, which alone knows its group.
+    TakenOver => "the group is known to another process only",
     /// The system's cryptography failed; it is out of memory or randomness.
     Crypto => "the cryptography of the system failed",
 }

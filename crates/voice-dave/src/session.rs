@@ -16,7 +16,7 @@ use voice_model::{
 pub use self::{
     message::{DaveConfig, DaveEvent, DaveMessage, DaveOutput, OutgoingMessage},
     stats::DaveStats,
-    status::DaveStatus,
+    status::{CallState, DaveStatus},
     verification::Verification,
 };
 use self::{
@@ -157,6 +157,34 @@ impl DaveSession {
         *self = Self { keys, ..Self::new(config) };
     }
 
+    /// Begins in a call that goes on and whose group is known only to another process, which was the same user. Once the
+    /// session is [resumed](DaveMessage::Resumed) it says that it is lost, and the voice gateway adds this user again, by a
+    /// new key.
+    pub fn take_over(&mut self, call: &CallState) {
+        for user in &call.users {
+            let _ = self.users.connect(*user);
+        }
+        if let Some(sender) = &call.external_sender {
+            self.handle_external_sender(sender);
+        }
+        if self.describe(call.version) {
+            self.stats.count(Refusal::TakenOver);
+            self.stats.recoveries += 1;
+            self.lost = Some(0);
+            self.outputs.push_back(DaveOutput::Event(DaveEvent::Recovering { reason: Refusal::TakenOver }));
+        }
+    }
+
+    /// What another process needs to [take over](Self::take_over).
+    #[must_use]
+    pub fn call_state(&self) -> CallState {
+        CallState {
+            version: self.active.unwrap_or(self.version),
+            external_sender: self.sender.clone(),
+            users: self.users.others().collect(),
+        }
+    }
+
     /// Takes the next message of the voice gateway.
     ///
     /// Nothing that is wrong with it is an error of the caller: it is [counted](Self::stats), and answered if the
@@ -223,13 +251,20 @@ impl DaveSession {
     }
 
     fn handle_session_description(&mut self, version: u16) {
+        if self.describe(version) {
+            self.start();
+        }
+    }
+
+    /// Takes the version of the call. Whether there is a group to join.
+    fn describe(&mut self, version: u16) -> bool {
         self.lost = None;
         self.transitions.clear();
         self.version = version;
         if version == 0 {
             self.receive_passthrough();
             self.execute(Transition { id: 0, version, secret: None });
-            return;
+            return false;
         }
         self.active = None;
         self.send(SendMode::Hold);
@@ -240,9 +275,9 @@ impl DaveSession {
         if version > MAX_PROTOCOL_VERSION {
             self.membership = None;
             self.stats.count(Refusal::UnsupportedVersion);
-            return;
+            return false;
         }
-        self.start();
+        true
     }
 
     /// Says again what the gateway may not have heard, and without which it would wait for this member.

@@ -116,7 +116,9 @@ impl World {
             );
             match output {
                 CallOutput::Ws(action) => self.ws_action(user, action),
-                CallOutput::Udp(UdpAction::Open(server)) => self.open_socket(user, server),
+                CallOutput::Udp(UdpAction::Open(server) | UdpAction::Reopen { server, .. }) => {
+                    self.open_socket(user, server);
+                }
                 CallOutput::Udp(UdpAction::Send(request)) => {
                     if let Some(from) = client.discovery {
                         self.datagram_to_server(user, from, request.to_vec());

@@ -27,5 +27,5 @@ pub use {
     config::{Identity, SessionConfig},
     endpoint::{Endpoint, EndpointError, GATEWAY_VERSION},
     event::{Advice, Cause, Ended, Input, Output, ProtocolViolation, SessionEvent, Waiting},
-    session::{SendError, Session, SessionStats},
+    session::{Detached, SendError, Session, SessionStats},
 };

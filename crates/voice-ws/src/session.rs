@@ -10,7 +10,7 @@ use std::{
 
 use voice_model::{BinaryMessage, ClientMessage, CloseCode, MAX_SENT_LEN, Opcode};
 
-use self::recovery::Trouble;
+use self::recovery::{RECONNECTING, Trouble};
 use crate::{
     Advice, Cause, Identity, Input, Output, SessionConfig, Waiting,
     config::later,
@@ -88,6 +88,24 @@ pub struct Session {
     outputs: VecDeque<Output>,
     /// The driver has taken the last [`Output::Connect`].
     connect_taken: bool,
+}
+
+/// What another process needs to go on with a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Detached {
+    /// Who joined where.
+    pub identity: Identity,
+    /// The last numbered message that was taken.
+    pub sequence: Option<u16>,
+}
+
+impl Detached {
+    /// A session of which this was the last that was heard.
+    #[must_use]
+    pub const fn new(identity: Identity, sequence: Option<u16>) -> Self {
+        Self { identity, sequence }
+    }
 }
 
 /// Counters of a session, from its start.
@@ -178,6 +196,36 @@ impl Session {
         };
         session.connect(now);
         session
+    }
+
+    /// Goes on with a session that another process had: the first output asks for a socket, on which it is resumed.
+    /// `sequence` is the number of the last numbered message that the other process took.
+    ///
+    /// The first event is [`SessionEvent::Resumed`](crate::SessionEvent::Resumed), or the end.
+    #[must_use]
+    pub fn resume(
+        now: Instant,
+        config: Arc<SessionConfig>,
+        identity: Identity,
+        sequence: Option<u16>,
+        seed: u64,
+    ) -> Self {
+        let mut session = Self::new(now, config, identity, seed);
+        (session.established, session.sequence) = (true, sequence);
+        session
+    }
+
+    /// Gives up the socket and leaves the session to another process, which can [resume](Self::resume) it for as long as
+    /// the server keeps it. `None`, and nothing happens, if there is nothing to resume.
+    pub fn detach(&mut self) -> Option<Detached> {
+        if !self.established || self.state == State::Ended {
+            return None;
+        }
+        if !matches!(self.state, State::BackingOff { .. }) {
+            self.outputs.push_back(Output::Close(RECONNECTING));
+        }
+        self.end(Advice::Stop, Cause::Left);
+        Some(Detached { identity: self.identity.clone(), sequence: self.sequence })
     }
 
     /// Takes what happened to the socket, or the passing of time. Bad input becomes a counter or an output.

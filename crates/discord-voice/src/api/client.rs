@@ -20,7 +20,7 @@ use voice_ws::{Connector, Identity, SessionStats, TransportError};
 
 use super::{Events, Playback};
 use crate::{
-    Config, ConnectionState, E2ee, EndReason, JoinTimes,
+    Config, ConnectionState, E2ee, EndReason, Handover, JoinTimes,
     driver::{
         CallParts, CallShared, ControlCommand, ControlState, Listeners, MediaStats, OnEnd, Origin, PlaybackEnd,
         PlaybackShared, Playing, Receive, Shards, ring, start,
@@ -60,7 +60,15 @@ impl Driver {
 
     /// Connects to a voice server. The future needs a tokio runtime; dropping it gives the call up.
     pub fn connect(&self, info: Identity) -> Connect {
-        Connect { driver: self.clone(), info, timeout: self.config.join_timeout }
+        Connect { driver: self.clone(), origin: Origin::Known(info), timeout: self.config.join_timeout }
+    }
+
+    /// Takes over a call that another process has [given up](VoiceClient::detach): on this machine, at the address that its
+    /// media socket had. Audio can be sent again as soon as the session is resumed and, in an end-to-end encrypted call,
+    /// this process was added to the group. What played and who listened stayed in the other process.
+    pub fn attach(&self, handover: Handover) -> Connect {
+        let origin = Origin::OtherProcess(Box::new(handover));
+        Connect { driver: self.clone(), origin, timeout: self.config.join_timeout }
     }
 
     /// Starts a call, which lives for as long as its parts do.
@@ -77,7 +85,7 @@ impl Driver {
 #[must_use = "nothing happens before it is awaited"]
 pub struct Connect {
     driver: Driver,
-    info: Identity,
+    origin: Origin,
     timeout: Duration,
 }
 
@@ -96,7 +104,7 @@ impl Connect {
 
     async fn run(self) -> Result<(VoiceClient, Events), ConnectError> {
         let config = Arc::clone(&self.driver.config);
-        let mut parts = self.driver.start(config, Origin::Known(self.info), None);
+        let mut parts = self.driver.start(config, self.origin, None);
         match tokio::time::timeout(self.timeout, settled(&mut parts)).await {
             Ok(None) => Ok(VoiceClient::new(parts, self.driver.config.leave_timeout)),
             Ok(Some((reason, cause))) => Err(ConnectError::Ended { reason, cause }),
@@ -123,7 +131,7 @@ impl IntoFuture for Connect {
 
 impl fmt::Debug for Connect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connect").field("info", &self.info).field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("Connect").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 
@@ -257,6 +265,15 @@ impl VoiceClient {
         self.0.commands.send(ControlCommand::Verify(user, answer)).await.ok()?;
         let verification = verification.await.ok()??;
         tokio::task::spawn_blocking(move || verification.code()).await.ok()
+    }
+
+    /// Gives the call up for another process to [take over](Driver::attach), and ends it here: without a word to the main
+    /// gateway, and so that the voice server keeps the session for a while. `None`, and nothing happens, if the call is not
+    /// connected.
+    pub async fn detach(&self) -> Option<Handover> {
+        let (answer, handover) = oneshot::channel();
+        self.0.commands.send(ControlCommand::Detach(answer)).await.ok()?;
+        handover.await.ok()
     }
 
     /// Moves to another channel of the guild; never waits. What plays and who listens carries over.

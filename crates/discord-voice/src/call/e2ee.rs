@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use voice_dave::{
-    DaveConfig, DaveEvent, DaveMessage, DaveOutput, DaveSession, DaveStats, DaveStatus, MAX_PROTOCOL_VERSION,
-    OutgoingMessage, ReceiveMode, SendMode, SigningKey, Verification,
+    CallState, DaveConfig, DaveEvent, DaveMessage, DaveOutput, DaveSession, DaveStats, DaveStatus,
+    MAX_PROTOCOL_VERSION, OutgoingMessage, ReceiveMode, SendMode, SigningKey, Verification,
 };
 use voice_model::{BinaryMessage, ChannelId, Opcode, ServerBinary, UserId};
 
@@ -82,9 +82,24 @@ impl CallSession {
         }
     }
 
+    /// Begins in a call whose group another process was in.
+    pub(super) fn take_over(&mut self, now: Instant, call: &CallState) {
+        self.encryption.session.take_over(call);
+        self.encryption.used = true;
+        self.carry_out(now);
+    }
+
+    pub(super) fn encrypted_call(&self) -> CallState {
+        self.encryption.session.call_state()
+    }
+
     /// Tells the encryption what the gateway said, and carries out what follows from it.
     pub(super) fn encrypt(&mut self, now: Instant, message: DaveMessage<'_>) {
         self.encryption.session.handle_message(message);
+        self.carry_out(now);
+    }
+
+    fn carry_out(&mut self, now: Instant) {
         while let Some(output) = self.encryption.session.poll_output() {
             self.handle_output(now, output);
         }

@@ -110,6 +110,13 @@ impl fmt::Debug for WsAction {
 pub enum UdpAction {
     /// Open one, connected to the media server, in place of an older one.
     Open(SocketAddr),
+    /// Open one at the address that another process had, connected to the media server.
+    Reopen {
+        /// The own address, at which the media server sends.
+        local: SocketAddr,
+        /// The media server.
+        server: SocketAddr,
+    },
     /// Send this discovery request on it.
     Send([u8; DISCOVERY_LEN]),
 }

@@ -1,6 +1,10 @@
 //! The control of one call: a task that sleeps between heartbeats.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::UdpSocket,
@@ -21,8 +25,8 @@ use super::{
     shared::CallShared,
 };
 use crate::{
-    CallCommand, CallInput, CallOutput, CallSession, Config, ConnectionState, EndReason, Event, GatewayEvent, JoinInfo,
-    JoinTimes, MediaCommand, Missing, UdpAction, WsAction,
+    CallCommand, CallInput, CallOutput, CallSession, Config, ConnectionState, EndReason, Event, GatewayEvent, Handover,
+    JoinInfo, JoinTimes, MediaCommand, Missing, UdpAction, WsAction,
     api::{EventSender, Events},
 };
 
@@ -35,6 +39,7 @@ pub(crate) enum ControlCommand {
     Update(Identity),
     MoveTo(voice_model::ChannelId),
     SetSelf { mute: bool, deaf: bool },
+    Detach(oneshot::Sender<Handover>),
     Publish(oneshot::Sender<()>),
     Verify(voice_model::UserId, oneshot::Sender<Option<Verification>>),
     Leave,
@@ -50,6 +55,7 @@ pub(crate) enum GatewaySignal {
 /// Where a call gets its voice server from.
 pub(crate) enum Origin {
     Known(Identity),
+    OtherProcess(Box<Handover>),
     MainGateway { info: JoinInfo, updates: Updates, signals: mpsc::Receiver<GatewaySignal> },
 }
 
@@ -117,6 +123,10 @@ pub(crate) fn start(
     let listeners = Listeners { key, shard: shard.clone() };
     let (call, gateway) = match origin {
         Origin::Known(info) => (CallSession::new(clock(), config, info, seed()), None),
+        Origin::OtherProcess(handover) => {
+            let call = CallSession::attach(clock(), config, &handover, seed());
+            (call.expect("it was checked when it was read"), None)
+        }
         Origin::MainGateway { info, updates, signals } => {
             (CallSession::join(clock(), config, info, seed()), Some((updates, signals)))
         }
@@ -221,7 +231,12 @@ impl Control {
                 CallOutput::Ws(WsAction::Text(text)) => self.transport.send_text(text),
                 CallOutput::Ws(WsAction::Binary(bytes)) => self.transport.send_binary(bytes),
                 CallOutput::Ws(WsAction::Close(code)) => self.transport.close(code),
-                CallOutput::Udp(UdpAction::Open(server)) => self.open_socket(server).await,
+                CallOutput::Udp(UdpAction::Open(server)) => {
+                    let any: IpAddr =
+                        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+                    self.open_socket((any, 0).into(), server).await;
+                }
+                CallOutput::Udp(UdpAction::Reopen { local, server }) => self.open_socket(local, server).await,
                 CallOutput::Udp(UdpAction::Send(datagram)) => {
                     if let Some(socket) = &self.socket {
                         // One that is not sent is repeated in a second.
@@ -275,6 +290,7 @@ impl Control {
             }
             ControlCommand::Verify(user, answer) => drop(answer.send(self.call.verification(user))),
             ControlCommand::Update(info) => self.command(CallCommand::Update(info)),
+            ControlCommand::Detach(answer) => self.detach(answer).await,
             ControlCommand::MoveTo(channel) => self.command(CallCommand::MoveTo(channel)),
             ControlCommand::SetSelf { mute, deaf } => self.command(CallCommand::SetSelf { mute, deaf }),
             ControlCommand::Leave => self.command(CallCommand::Leave),
@@ -299,14 +315,27 @@ impl Control {
         }
     }
 
-    async fn open_socket(&mut self, server: SocketAddr) {
-        let any: SocketAddr = if server.is_ipv4() {
-            (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
-        } else {
-            (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
-        };
+    /// Gives the call up for another process.
+    async fn detach(&mut self, answer: oneshot::Sender<Handover>) {
+        if !self.call.can_detach() {
+            return;
+        }
+        let (sender, place) = oneshot::channel();
+        self.command_shard(ShardCommand::Detach(sender)).await;
+        match place.await {
+            Ok((local, position)) => {
+                if let Some(handover) = self.call.detach(local, position) {
+                    let _ = answer.send(handover);
+                }
+            }
+            // Without media there is nothing to go on with.
+            Err(_) => self.command(CallCommand::Leave),
+        }
+    }
+
+    async fn open_socket(&mut self, local: SocketAddr, server: SocketAddr) {
         let opened = async {
-            let socket = UdpSocket::bind(any).await?;
+            let socket = UdpSocket::bind(local).await?;
             socket.connect(server).await?;
             // Sending without waiting works only once the socket is known to be writable.
             socket.writable().await?;

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use std::{
 use voice_audio::{FrameBuf, SILENCE_FRAME};
 use voice_rtp::{Kind, classify};
 use voice_udp::{
-    Arrival, Content, Keepalive, PacketBuf, Playout, Receiver, SealError, Sender, Talkspurt,
+    Arrival, Content, Keepalive, PacketBuf, Playout, Receiver, SealError, Sender, StreamPosition, Talkspurt,
     socket::{Poller, RECEIVE_BUFFER_LEN, Socket},
 };
 
@@ -116,6 +117,14 @@ impl MediaCall {
         }
         // A talk spurt ends with its link: another server has not heard its beginning.
         self.talkspurt = Talkspurt::default();
+    }
+
+    /// Gives up the link for another process. Says where its socket was and where the stream stands.
+    pub(super) fn detach(&mut self, now: Instant, poller: &mut Poller) -> Option<(SocketAddr, StreamPosition)> {
+        let link = self.link.as_ref()?;
+        let place = (link.socket.local_addr().ok()?, link.sender.position());
+        self.stop(now, poller);
+        Some(place)
     }
 
     pub(super) fn handle_command(&mut self, now: Instant, command: MediaCommand) {

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,7 +14,7 @@ use std::{
 };
 
 use voice_udp::{
-    Pacer, Receiver, Sender,
+    Pacer, Receiver, Sender, StreamPosition,
     socket::{Poller, Socket, Waker},
 };
 
@@ -32,11 +33,23 @@ pub(crate) enum ShardCommand {
     Remove,
     Start(Socket, Box<Sender>, Box<Receiver>),
     Media(MediaCommand),
-    Play { playing: Playing, generation: u64 },
-    Pause { playback: Arc<PlaybackShared> },
-    Resume { playback: Arc<PlaybackShared>, generation: u64 },
-    StopPlaying { playback: Arc<PlaybackShared> },
+    Play {
+        playing: Playing,
+        generation: u64,
+    },
+    Pause {
+        playback: Arc<PlaybackShared>,
+    },
+    Resume {
+        playback: Arc<PlaybackShared>,
+        generation: u64,
+    },
+    StopPlaying {
+        playback: Arc<PlaybackShared>,
+    },
     Listen(ReceiveSink),
+    /// Gives up the socket, and says where it was and where the stream stands.
+    Detach(tokio::sync::oneshot::Sender<(SocketAddr, StreamPosition)>),
     Publish(tokio::sync::oneshot::Sender<()>),
 }
 
@@ -220,6 +233,11 @@ impl Shard {
             ShardCommand::Resume { playback, generation } => call.resume(&playback, generation),
             ShardCommand::StopPlaying { playback } => call.stop_playing(&playback),
             ShardCommand::Listen(sink) => call.listen(sink),
+            ShardCommand::Detach(answer) => {
+                if let Some(place) = call.detach(now, &mut self.poller) {
+                    let _ = answer.send(place);
+                }
+            }
             ShardCommand::Publish(done) => {
                 call.publish_now(now);
                 let _ = done.send(());

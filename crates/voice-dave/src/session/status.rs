@@ -32,3 +32,14 @@ impl DaveStatus {
         self.version > 0 && self.peers > 0 && !self.is_encrypting
     }
 }
+
+/// What a voice gateway has said of a call and does not say again to who takes it over. Nothing of it is secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallState {
+    /// The version of the encryption; 0 is none.
+    pub version: u16,
+    /// The gateway's key, as it came.
+    pub external_sender: Option<Vec<u8>>,
+    /// The users in the call, besides this one.
+    pub users: Vec<UserId>,
+}

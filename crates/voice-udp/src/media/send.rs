@@ -5,6 +5,8 @@ use std::{error::Error, fmt};
 use voice_dave::{FrameSealer, SendMode};
 use voice_rtp::{MAX_DATAGRAM_LEN, OPUS_PAYLOAD_TYPE, RtpHeader, Sequence, Ssrc, Timestamp};
 
+use super::StreamPosition;
+
 /// Turns frames into sealed datagrams. Owns the sequence, the timestamp and the nonce; not `Clone`, because
 /// the nonce has one owner.
 ///
@@ -59,6 +61,17 @@ impl Sender {
     #[must_use]
     pub fn is_encrypting(&self) -> bool {
         self.frames.is_encrypting()
+    }
+
+    /// Where the stream stands, for another process to [go on with](crate::media_at) once this half is gone.
+    #[must_use]
+    pub fn position(&self) -> StreamPosition {
+        StreamPosition {
+            sequence: self.sequence,
+            timestamp: self.timestamp,
+            nonce: self.sealer.next_counter(),
+            packets_left: u32::try_from(self.sealer.remaining()).unwrap_or(u32::MAX),
+        }
     }
 
     /// The SSRC of the stream.
