@@ -75,10 +75,6 @@ impl Driver {
     pub(crate) fn start(&self, config: Arc<Config>, origin: Origin, on_end: Option<OnEnd>) -> CallParts {
         start(config, self.connector.clone(), Arc::clone(&self.shards), origin, on_end)
     }
-
-    pub(crate) const fn config(&self) -> &Arc<Config> {
-        &self.config
-    }
 }
 
 /// A call that is being made; await it.

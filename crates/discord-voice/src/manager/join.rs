@@ -28,7 +28,7 @@ pub struct Join {
 
 impl Join {
     pub(super) fn new(inner: Arc<Inner>, guild: GuildId, channel: ChannelId) -> Self {
-        let (e2ee, timeout) = (inner.driver.config().e2ee, inner.driver.config().join_timeout);
+        let (e2ee, timeout) = (inner.config.e2ee, inner.config.join_timeout);
         Self { inner, guild, channel, e2ee, timeout, self_mute: false, self_deaf: false }
     }
 
@@ -62,7 +62,7 @@ impl Join {
         let deadline = after(self.timeout);
         let wish = Wish::new(inner, self.guild);
         inner.hang_up(self.guild, deadline.min(after(inner.leave_limit()))).await;
-        let mut config = (**inner.driver.config()).clone();
+        let mut config = (*inner.config).clone();
         config.e2ee = self.e2ee;
         // The limit that says what is missing should not be the later one.
         config.gateway_timeout = config.gateway_timeout.min(self.timeout);
@@ -74,7 +74,7 @@ impl Join {
             return Err(JoinError::Superseded);
         }
         match settled {
-            Ok(None) => Ok(VoiceClient::new(parts, inner.driver.config().leave_timeout)),
+            Ok(None) => Ok(VoiceClient::new(parts, inner.config.leave_timeout)),
             Ok(Some((reason, cause))) => Err(match reason {
                 EndReason::NoAnswer(missing) => JoinError::TimedOut(missing),
                 EndReason::Gateway(error) => JoinError::Gateway(error.into()),

@@ -52,6 +52,7 @@ pub use join::Join;
 pub struct VoiceManager(Arc<Inner>);
 
 struct Inner {
+    config: Arc<Config>,
     driver: Driver,
     gateway: Box<dyn VoiceGateway>,
     user: UserId,
@@ -65,6 +66,7 @@ pub struct VoiceManagerBuilder<G> {
     gateway: G,
     config: Config,
     connector: Connector,
+    driver: Option<Driver>,
 }
 
 impl<G: VoiceGateway> VoiceManagerBuilder<G> {
@@ -79,6 +81,14 @@ impl<G: VoiceGateway> VoiceManagerBuilder<G> {
     #[must_use]
     pub fn connector(mut self, connector: Connector) -> Self {
         self.connector = connector;
+        self
+    }
+
+    /// Makes calls with the threads and the connector of a driver, which other managers may use too: a process with several
+    /// bots needs one. How calls are made is still this manager's own configuration.
+    #[must_use]
+    pub fn driver(mut self, driver: Driver) -> Self {
+        self.driver = Some(driver);
         self
     }
 
@@ -103,16 +113,20 @@ impl<G: VoiceGateway> VoiceManagerBuilder<G> {
     /// The operating system's, when it has no threads or descriptors left.
     pub fn build(mut self) -> io::Result<VoiceManager> {
         self.config.signing_key.get_or_insert_with(SigningKey::generate);
-        let driver = Driver::with_connector(self.config, self.connector)?;
+        let driver = match self.driver {
+            Some(driver) => driver,
+            None => Driver::with_connector(self.config.clone(), self.connector)?,
+        };
+        let config = Arc::new(self.config);
         let gateway = Box::new(self.gateway);
-        Ok(VoiceManager(Arc::new(Inner { driver, gateway, user: self.user, state: Mutex::default() })))
+        Ok(VoiceManager(Arc::new(Inner { config, driver, gateway, user: self.user, state: Mutex::default() })))
     }
 }
 
 impl VoiceManager {
     /// Begins a manager for the bot's own user and its main gateway.
     pub fn builder<G: VoiceGateway>(user: UserId, gateway: G) -> VoiceManagerBuilder<G> {
-        VoiceManagerBuilder { user, gateway, config: Config::default(), connector: Connector::new() }
+        VoiceManagerBuilder { user, gateway, config: Config::default(), connector: Connector::new(), driver: None }
     }
 
     /// Takes an event of the main gateway, from the bot's own event loop. Never waits.
@@ -259,7 +273,7 @@ impl Inner {
 
     /// How long a call may take to end.
     fn leave_limit(&self) -> Duration {
-        self.driver.config().leave_timeout.saturating_add(VOICE_GATEWAY_LIMIT)
+        self.config.leave_timeout.saturating_add(VOICE_GATEWAY_LIMIT)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
