@@ -34,7 +34,6 @@ use tokio::{
 use voice_server::{Fault, FaultKind, Server};
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::disallowed_methods, reason = "how long a soak lasts is a matter of time")]
 async fn calls_come_back_whatever_goes_wrong() {
     Soak { calls: 20, time: Duration::from_secs(8), faults_per_second: 5.0, seed: 7 }.run().await;
 }
