@@ -115,7 +115,7 @@ impl World {
         let process = Process { user, is_rival: false };
         self.log_in(process);
         if self.main_gateways.get(&process).is_some_and(|main| main.is_ready) {
-            self.start_call(user);
+            self.start_call(process);
         }
     }
 
@@ -331,15 +331,14 @@ impl World {
                 (main.session, main.is_ready) = (Some(session_id.clone()), true);
                 self.send_waiting(process);
                 self.tell_call(process, &GatewayEvent::Ready { session_id, shard: Shard::ONLY });
-                if !process.is_rival {
-                    self.start_call(process.user);
-                }
+                self.start_call(process);
             }
             Some("RESUMED") => {
                 main.is_ready = true;
                 main.resumes += 1;
                 self.send_waiting(process);
                 self.tell_call(process, &GatewayEvent::Resumed { shard: Shard::ONLY });
+                self.start_call(process);
             }
             _ => match MainGatewayEvent::decode(text) {
                 Ok(Some(MainGatewayEvent::VoiceState(state))) => self.tell_call(process, &(*state).into()),
@@ -373,10 +372,10 @@ impl World {
         }
     }
 
-    /// Starts the call for which a user logged in.
-    fn start_call(&mut self, user: UserId) {
-        let Some(config) = self.client_mut(user).joins.take() else { return };
-        let process = Process { user, is_rival: false };
+    /// Starts the call for which a user logged in, if there is one to start.
+    fn start_call(&mut self, process: Process) {
+        let user = process.user;
+        let Some(config) = self.client_mut(user).joins.take_if(|_| !process.is_rival) else { return };
         let mut info = JoinInfo::new(GUILD, CHANNEL, user);
         info.session_id = self.main_gateways.get(&process).and_then(|main| main.session.clone());
         let seed = std::array::from_fn(|_| self.rng.u8(..));
