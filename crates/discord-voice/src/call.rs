@@ -99,8 +99,8 @@ enum Phase {
     /// No Ready yet.
     Identifying,
     /// Waiting for the driver to open the media socket.
-    OpeningSocket,
-    Discovering(Discovery),
+    OpeningSocket(SocketAddr),
+    Discovering(Discovery, SocketAddr),
     Selecting,
     /// Waiting for the driver to open the media socket that another process had.
     Reopening(Box<(Sender, Receiver)>),
@@ -253,7 +253,7 @@ impl CallSession {
             }
             CallInput::UdpOpened => {
                 self.phase = match std::mem::replace(&mut self.phase, Phase::Signalling) {
-                    Phase::OpeningSocket => Phase::Discovering(Discovery::new(now, self.ssrc)),
+                    Phase::OpeningSocket(server) => Phase::Discovering(Discovery::new(now, self.ssrc), server),
                     Phase::Reopening(halves) => Phase::Confirming(halves),
                     phase => phase,
                 };
@@ -262,8 +262,13 @@ impl CallSession {
                 }
             }
             CallInput::UdpFailed(error) => self.lose(now, EndReason::Socket(error.to_owned())),
+            CallInput::UdpUnreachable => {
+                if let Phase::Discovering(discovery, _) = &mut self.phase {
+                    discovery.handle_unreachable();
+                }
+            }
             CallInput::Datagram(datagram) => {
-                if let Phase::Discovering(discovery) = &mut self.phase {
+                if let Phase::Discovering(discovery, _) = &mut self.phase {
                     discovery.handle_datagram(datagram);
                 }
             }
@@ -313,7 +318,7 @@ impl CallSession {
             _ => unreachable!("the session was drained when something was fed"),
         });
         let own = match &self.phase {
-            Phase::Discovering(discovery) => discovery.poll_timeout(),
+            Phase::Discovering(discovery, _) => discovery.poll_timeout(),
             Phase::Waiting { until, .. } | Phase::Keying { until } => Some(*until),
             _ => None,
         };
@@ -502,7 +507,7 @@ impl CallSession {
         self.renew_encryption();
         self.ssrc = Ssrc::new(ready.ssrc);
         self.mode = Some(mode);
-        self.phase = Phase::OpeningSocket;
+        self.phase = Phase::OpeningSocket(address);
         self.link = Some(Link { key: Zeroizing::default(), server: address });
         self.outputs.push_back(CallOutput::Udp(UdpAction::Open(address)));
     }
@@ -625,14 +630,15 @@ impl CallSession {
     }
 
     fn drive_discovery(&mut self, now: Instant) {
-        let Phase::Discovering(discovery) = &mut self.phase else { return };
+        let Phase::Discovering(discovery, server) = &mut self.phase else { return };
+        let server = *server;
         let mut request = [0; DISCOVERY_LEN];
         if discovery.poll_transmit(now, &mut request) {
             self.outputs.push_back(CallOutput::Udp(UdpAction::Send(request)));
         }
         match discovery.outcome() {
             None => {}
-            Some(Err(error)) => self.lose(now, EndReason::Discovery(error)),
+            Some(Err(error)) => self.lose(now, EndReason::Discovery { error, server }),
             Some(Ok(address)) => {
                 self.times.discovered = Some(now.saturating_duration_since(self.started));
                 self.phase = Phase::Selecting;

@@ -30,6 +30,9 @@ pub struct Config {
     pub rejoin_cap: Duration,
     /// How long leaving waits for the servers to acknowledge it: 5 s.
     pub leave_timeout: Duration,
+    /// How long media must not get through, by what the network or the packets that arrive say, before the voice server is
+    /// given up: 10 s. [`MediaFault`](crate::MediaFault) has the cases; that nothing arrives is none.
+    pub media_fault_after: Duration,
     /// Threads that send and receive media; each serves many calls: 1.
     pub media_threads: usize,
     /// The transport encryptions that are accepted, the preferred one first. AES-256-GCM comes first where the
@@ -79,6 +82,7 @@ impl Default for Config {
             rejoin_step: Duration::from_secs(1),
             rejoin_cap: Duration::from_secs(30),
             leave_timeout: Duration::from_secs(5),
+            media_fault_after: Duration::from_secs(10),
             media_threads: 1,
             modes: voice_crypto::preferred().to_vec(),
             e2ee: E2ee::default(),

@@ -1,11 +1,11 @@
 //! What a call tells its owner.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt, net::SocketAddr, time::Duration};
 
 use voice_dave::DaveEvent;
 use voice_model::{ChannelId, SpeakingFlags, UserId};
 use voice_rtp::Ssrc;
-use voice_udp::DiscoveryError;
+use voice_udp::{DiscoveryError, MediaFault};
 use voice_ws::{Advice, Cause, EndpointError};
 
 /// Something that happened in a call.
@@ -81,7 +81,12 @@ pub enum EndReason {
         advice: Advice,
     },
     /// The own address could not be discovered (the network).
-    Discovery(DiscoveryError),
+    Discovery {
+        /// Why.
+        error: DiscoveryError,
+        /// Where the media server is.
+        server: SocketAddr,
+    },
     /// The voice server offers no transport encryption that this side accepts (the peer, or the configuration).
     NoCommonMode,
     /// The voice server's Ready names no usable media address (the peer).
@@ -123,7 +128,7 @@ impl fmt::Display for EndReason {
             Self::Detached => f.write_str("given up for another process"),
             Self::Disconnected => f.write_str("disconnected from the channel"),
             Self::Session { cause, .. } => cause.fmt(f),
-            Self::Discovery(error) => error.fmt(f),
+            Self::Discovery { error, server } => write!(f, "{error} (media server {server})"),
             Self::NoCommonMode => f.write_str("the voice server offers no transport encryption that is accepted here"),
             Self::BadMediaAddress => f.write_str("the voice server names no usable media address"),
             Self::Socket(error) => write!(f, "the local media socket failed: {error}"),
@@ -166,25 +171,6 @@ impl fmt::Display for Missing {
             }
             (false, true) => "the main gateway named no voice server in time",
             _ => "the main gateway did not confirm the channel in time",
-        })
-    }
-}
-
-/// How media did not get through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum MediaFault {
-    /// Packets came and none of them was authentic, for 10 s: the key is another one than the voice server's.
-    NotAuthentic,
-    /// The network says for 10 s that the voice server's media port cannot be reached.
-    Unreachable,
-}
-
-impl fmt::Display for MediaFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotAuthentic => "no packet from the voice server was authentic any more",
-            Self::Unreachable => "the voice server's media port could not be reached any more",
         })
     }
 }

@@ -33,6 +33,7 @@ pub use voice_udp as udp;
 pub use voice_ws as ws;
 
 pub use voice_audio::{FrameBuf, FrameSource, NextFrame};
+pub use voice_udp::{DiscoveryError, MediaFault};
 pub use voice_ws::{Advice, Cause, Endpoint, EndpointError, Identity as ConnectInfo};
 
 pub use {
@@ -40,7 +41,7 @@ pub use {
         CallCommand, CallInput, CallOutput, CallSession, ConnectionState, JoinTimes, MediaCommand, UdpAction, WsAction,
     },
     config::{Config, E2ee},
-    event::{EndReason, Event, MediaFault, Missing, Restrictions},
+    event::{EndReason, Event, Missing, Restrictions},
     gateway::{GatewayEvent, Shard, VoiceGateway},
     handover::{Handover, HandoverError},
     join::{JoinCollector, JoinInfo},

@@ -210,7 +210,7 @@ impl Signalling {
                 if is_worth_it { self.rejoin(now, reason) } else { self.stop(now, reason) }
             }
             EndReason::Media(_) => self.rejoin(now, reason),
-            EndReason::Discovery(_) if was_connected || !self.attempts.is_first() => self.rejoin(now, reason),
+            EndReason::Discovery { .. } if was_connected || !self.attempts.is_first() => self.rejoin(now, reason),
             reason => self.stop(now, reason),
         }
     }

@@ -290,7 +290,7 @@ fn recover(world: &mut World, users: &[UserId]) {
         assert!(client.is_established() != client.ended().is_some(), "{user} is neither in the call nor out of it");
         let fair = |reason: &EndReason| match reason {
             // On a path so bad that the own address is not found out; no fault of the encryption.
-            EndReason::Discovery(_) => true,
+            EndReason::Discovery { .. } => true,
             EndReason::Left | EndReason::Downgraded | EndReason::NotEncrypted | EndReason::Session { .. } => true,
             _ => false,
         };

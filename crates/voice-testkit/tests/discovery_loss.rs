@@ -16,7 +16,7 @@ fn world(seed: u64) -> World {
 }
 
 fn ended_without_an_answer(world: &World) -> bool {
-    matches!(world.client(ALICE).ended(), Some(EndReason::Discovery(_)))
+    matches!(world.client(ALICE).ended(), Some(EndReason::Discovery { .. }))
 }
 
 #[test]

@@ -41,13 +41,14 @@ pub struct Discovery {
     next_at: Instant,
     outcome: Option<Result<SocketAddr, DiscoveryError>>,
     ignored: u64,
+    unreachable: bool,
 }
 
 impl Discovery {
     /// Starts an attempt for the SSRC that the gateway assigned; the first request is due at once.
     #[must_use]
     pub const fn new(now: Instant, ssrc: Ssrc) -> Self {
-        Self { ssrc, sent: 0, next_at: now, outcome: None, ignored: 0 }
+        Self { ssrc, sent: 0, next_at: now, outcome: None, ignored: 0, unreachable: false }
     }
 
     /// Takes a datagram from the media server.
@@ -60,6 +61,12 @@ impl Discovery {
         }
     }
 
+    /// Takes an error of the socket that says that the server cannot be reached. It may be forged, or pass: it only tells
+    /// why nothing came, if nothing comes.
+    pub const fn handle_unreachable(&mut self) {
+        self.unreachable = true;
+    }
+
     /// Writes a request into `out` when one is due and returns whether it did; gives up when the last one was
     /// not answered in time.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8; DISCOVERY_LEN]) -> bool {
@@ -67,7 +74,8 @@ impl Discovery {
             return false;
         }
         if self.sent == ATTEMPTS {
-            self.outcome = Some(Err(DiscoveryError::NoAnswer));
+            let error = if self.unreachable { DiscoveryError::Unreachable } else { DiscoveryError::NoAnswer };
+            self.outcome = Some(Err(error));
             return false;
         }
         Request { ssrc: self.ssrc }.write(out);
@@ -101,12 +109,18 @@ impl Discovery {
 pub enum DiscoveryError {
     /// None of the requests was answered (the network): UDP to the media server is most likely blocked.
     NoAnswer,
+    /// The network said that the media server's port cannot be reached (the network, or the peer), and nothing was answered
+    /// after that either.
+    Unreachable,
 }
 
 impl fmt::Display for DiscoveryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoAnswer => "the media server did not answer IP discovery; is UDP blocked?",
+            Self::NoAnswer => {
+                "no answer to IP discovery over UDP; does a firewall block UDP to or from the media server?"
+            }
+            Self::Unreachable => "the media server's UDP port cannot be reached; does a firewall refuse UDP to it?",
         })
     }
 }
@@ -140,6 +154,27 @@ mod tests {
         assert!(!discovery.poll_transmit(start + Duration::from_secs(5), &mut datagram));
         assert_eq!(discovery.outcome(), Some(Err(DiscoveryError::NoAnswer)));
         assert_eq!(discovery.poll_timeout(), None);
+    }
+
+    #[test]
+    fn an_unreachable_server_is_asked_as_often_and_then_said_to_be_unreachable() {
+        let mut discovery = Discovery::new(start(), SSRC);
+        let mut datagram = [0; DISCOVERY_LEN];
+        let mut sent = 0;
+        for second in 0..=5 {
+            sent += u32::from(discovery.poll_transmit(start() + Duration::from_secs(1 + second), &mut datagram));
+            assert_eq!(discovery.outcome().is_some(), second == 5);
+            discovery.handle_unreachable();
+        }
+        assert_eq!(sent, 5);
+        assert_eq!(discovery.outcome(), Some(Err(DiscoveryError::Unreachable)));
+
+        let mut discovery = Discovery::new(start(), SSRC);
+        discovery.handle_unreachable();
+        let answer = Response { ssrc: SSRC, address: "203.0.113.7".parse().expect("an address"), port: 2 };
+        answer.write(&mut datagram);
+        discovery.handle_datagram(&datagram);
+        assert!(matches!(discovery.outcome(), Some(Ok(_))), "an answer overrules the error");
     }
 
     #[test]

@@ -9,10 +9,10 @@ use std::{
 use voice_dave::{ReceiveMode, SendMode};
 use voice_model::{ChannelId, CloseCode, UpdateVoiceState, UserId};
 use voice_rtp::Ssrc;
-use voice_udp::{DISCOVERY_LEN, Receiver, Sender};
+use voice_udp::{DISCOVERY_LEN, MediaFault, Receiver, Sender};
 use voice_ws::{Endpoint, Identity, Input};
 
-use crate::{Event, GatewayEvent, MediaFault};
+use crate::{Event, GatewayEvent};
 
 /// What goes into a call.
 #[derive(Debug)]
@@ -23,6 +23,9 @@ pub enum CallInput<'a> {
     UdpOpened,
     /// The media socket could not be opened, or failed; with the system's words.
     UdpFailed(&'a str),
+    /// The network says that the media server cannot be reached, before the media halves were handed on. A later answer may
+    /// overrule it.
+    UdpUnreachable,
     /// A datagram arrived before the media halves were handed on.
     Datagram(&'a [u8]),
     /// Media does not get through any more.

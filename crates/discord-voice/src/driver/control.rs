@@ -121,6 +121,7 @@ pub(crate) fn start(
     let shared = Arc::new(CallShared::default());
     let (key, shard) = shards.assign();
     let listeners = Listeners { key, shard: shard.clone() };
+    let fault_after = config.media_fault_after;
     let (call, gateway) = match origin {
         Origin::Known(info) => (CallSession::new(clock(), config, info, seed()), None),
         Origin::OtherProcess(handover) => {
@@ -135,6 +136,8 @@ pub(crate) fn start(
         call,
         gateway,
         transport: Transport::new(connector),
+        fault_after,
+        links: 0,
         socket: None,
         commands: receiver,
         events: event_sender,
@@ -154,6 +157,9 @@ struct Control {
     /// The way to the main gateway and back.
     gateway: Option<(Updates, mpsc::Receiver<GatewaySignal>)>,
     transport: Transport,
+    fault_after: Duration,
+    /// Media sockets handed on so far.
+    links: u64,
     /// The media socket while it is still used for discovery.
     socket: Option<UdpSocket>,
     commands: mpsc::Receiver<ControlCommand>,
@@ -170,7 +176,7 @@ struct Control {
 
 impl Control {
     async fn run(mut self, on_end: Option<OnEnd>) {
-        self.command_shard(ShardCommand::Add(Arc::clone(&self.shared))).await;
+        self.command_shard(ShardCommand::Add(Arc::clone(&self.shared), self.fault_after)).await;
         let mut datagram = vec![0; RECEIVE_BUFFER_LEN];
         let ended = loop {
             let deadline = match self.drain().await {
@@ -189,9 +195,8 @@ impl Control {
                 }
                 received = receive(self.socket.as_ref(), &mut datagram) => {
                     // An error here is a refused port, which a later answer may overrule.
-                    if let Ok(len) = received {
-                        self.call.handle_input(clock(), CallInput::Datagram(&datagram[..len]));
-                    }
+                    let input = received.map_or(CallInput::UdpUnreachable, |len| CallInput::Datagram(&datagram[..len]));
+                    self.call.handle_input(clock(), input);
                 }
                 command = self.commands.recv() => match command {
                     Some(command) => {
@@ -207,7 +212,7 @@ impl Control {
                         self.call.handle_input(clock(), CallInput::GatewayRefused(&error));
                     }
                 },
-                () = self.shared.notify.notified() => self.handle_silence(),
+                () = self.shared.notify.notified() => self.handle_media(),
                 () = wait(deadline) => self.call.handle_input(clock(), CallInput::Timeout),
             }
         };
@@ -245,7 +250,10 @@ impl Control {
                 }
                 CallOutput::Media(MediaCommand::Start(sender, receiver)) => {
                     match self.socket.take().map(|socket| socket.into_std().and_then(Socket::from_std)) {
-                        Some(Ok(socket)) => self.command_shard(ShardCommand::Start(socket, sender, receiver)).await,
+                        Some(Ok(socket)) => {
+                            self.links += 1;
+                            self.command_shard(ShardCommand::Start(self.links, socket, sender, receiver)).await;
+                        }
                         Some(Err(error)) => self.socket_failed(&error),
                         None => tracing::error!("media without a socket"),
                     }
@@ -306,7 +314,13 @@ impl Control {
         self.drain().await.map(drop)
     }
 
-    fn handle_silence(&mut self) {
+    /// The media thread has something to say.
+    fn handle_media(&mut self) {
+        // A fault of an older link is over with it.
+        if let Some((_, fault)) = self.shared.take_fault().filter(|(link, _)| *link == self.links) {
+            tracing::debug!(%fault, "media does not get through any more");
+            self.call.handle_input(clock(), CallInput::MediaFailed(fault));
+        }
         let silent = self.shared.silent_generation();
         // Audio that was asked for meanwhile is not taken back.
         if silent == self.generation && self.answered_silence != silent {

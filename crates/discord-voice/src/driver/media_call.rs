@@ -10,7 +10,8 @@ use std::{
 use voice_audio::{FrameBuf, SILENCE_FRAME};
 use voice_rtp::{Kind, classify};
 use voice_udp::{
-    Arrival, Content, Keepalive, PacketBuf, Playout, Receiver, SealError, Sender, StreamPosition, Talkspurt,
+    Arrival, Content, Keepalive, MediaFault, MediaHealth, PacketBuf, Playout, Receiver, SealError, Sender,
+    StreamPosition, Talkspurt,
     socket::{Poller, RECEIVE_BUFFER_LEN, Socket},
 };
 
@@ -24,6 +25,7 @@ use crate::MediaCommand;
 /// The media of one call.
 pub(super) struct MediaCall {
     shared: Arc<CallShared>,
+    fault_after: Duration,
     /// Absent until the session is established.
     link: Option<Link>,
     playing: Option<Playing>,
@@ -44,10 +46,14 @@ pub(super) struct MediaCall {
 
 /// The path to one media server.
 struct Link {
+    number: u64,
     socket: Socket,
     sender: Sender,
     receiver: Receiver,
     keepalive: Keepalive,
+    health: MediaHealth,
+    /// It was reported that media does not get through.
+    failed: bool,
     /// Audio may leave.
     begun: bool,
     errors: u64,
@@ -68,9 +74,10 @@ impl Buffers {
 }
 
 impl MediaCall {
-    pub(super) fn new(shared: Arc<CallShared>) -> Self {
+    pub(super) fn new(shared: Arc<CallShared>, fault_after: Duration) -> Self {
         Self {
             shared,
+            fault_after,
             link: None,
             playing: None,
             paused: false,
@@ -89,7 +96,7 @@ impl MediaCall {
     pub(super) fn start(
         &mut self,
         now: Instant,
-        round: u64,
+        (number, round): (u64, u64),
         poller: &mut Poller,
         key: usize,
         (mut socket, sender, receiver): (Socket, Sender, Receiver),
@@ -97,10 +104,13 @@ impl MediaCall {
         self.stop(now, poller);
         poller.add(&mut socket, key)?;
         self.link = Some(Link {
+            number,
             socket,
             sender,
             receiver,
             keepalive: Keepalive::new(now),
+            health: MediaHealth::new(self.fault_after),
+            failed: false,
             begun: false,
             errors: 0,
             unheard: 0,
@@ -218,9 +228,9 @@ impl MediaCall {
         };
         let sent = if sounding {
             self.talkspurt.audio();
-            link.send(buffers.frame.as_slice(), &mut buffers.packet)
+            link.send_frame(now, buffers.frame.as_slice(), &mut buffers.packet, &self.shared)
         } else if self.talkspurt.silence() {
-            link.send(&SILENCE_FRAME, &mut buffers.packet)
+            link.send_frame(now, &SILENCE_FRAME, &mut buffers.packet, &self.shared)
         } else {
             link.sender.skip(1);
             Ok(())
@@ -246,18 +256,22 @@ impl MediaCall {
             match link.socket.receive(&mut buffers.datagram[..]) {
                 // Media that nobody listens to is not even opened.
                 Ok(Some(len)) if self.sinks.is_empty() && classify(&buffers.datagram[..len]) == Kind::Rtp => {
+                    link.health.handle_unopened();
                     link.unheard += 1;
                 }
                 Ok(Some(len)) if len < RECEIVE_BUFFER_LEN => {
-                    if let Ok(Arrival::Pong(pong)) = link.receiver.open(now, &mut buffers.datagram[..len]) {
+                    let opened = link.receiver.open(now, &mut buffers.datagram[..len]);
+                    if let Ok(Arrival::Pong(pong)) = opened {
                         link.keepalive.handle_pong(now, pong);
                     }
+                    let fault = link.health.handle_datagram(now, &opened);
+                    link.report(fault, &self.shared);
                     self.give_out(now);
                 }
                 Ok(Some(_)) => link.errors += 1,
                 Ok(None) => return false,
-                // A refused port, reported for an earlier datagram: not the end of anything.
-                Err(_) => link.errors += 1,
+                // A refused port, reported for an earlier datagram: one is not the end of anything.
+                Err(error) => link.failed(now, &error, &self.shared),
             }
         }
         true
@@ -267,9 +281,9 @@ impl MediaCall {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if let Some(link) = &mut self.link
             && let Some(ping) = link.keepalive.poll(now)
-            && link.socket.send(&ping.request()).is_err()
+            && let Err(error) = link.socket.send(&ping.request())
         {
-            link.errors += 1;
+            link.failed(now, &error, &self.shared);
         }
         self.give_out(now);
         self.publish(now, false);
@@ -316,7 +330,10 @@ impl MediaCall {
                 received: *link.receiver.stats(),
                 round_trip: link.keepalive.round_trip(),
                 blocked: link.socket.blocked(),
+                pings: link.keepalive.sent().into(),
+                pongs: link.keepalive.answered(),
                 socket_errors: link.errors,
+                unreachable: link.health.unreachable(),
                 unheard: link.unheard,
             };
             self.shared.publish(news, final_one);
@@ -331,12 +348,34 @@ impl MediaCall {
 
 impl Link {
     /// Seals and sends. A frame that the call holds back, or that the network refuses, is counted and gone.
-    fn send(&mut self, frame: &[u8], buffer: &mut PacketBuf) -> Result<(), SealError> {
+    fn send_frame(
+        &mut self,
+        now: Instant,
+        frame: &[u8],
+        buffer: &mut PacketBuf,
+        shared: &CallShared,
+    ) -> Result<(), SealError> {
         let datagram = self.sender.seal(frame, buffer)?;
-        if self.socket.send(datagram).is_err() {
-            self.errors += 1;
+        if let Err(error) = self.socket.send(datagram) {
+            self.failed(now, &error, shared);
         }
         Ok(())
+    }
+
+    /// Counts an error of the socket.
+    fn failed(&mut self, now: Instant, error: &io::Error, shared: &CallShared) {
+        self.errors += 1;
+        let fault = self.health.handle_socket_error(now, error.kind());
+        self.report(fault, shared);
+    }
+
+    /// Tells control, once, that media does not get through any more.
+    fn report(&mut self, fault: Option<MediaFault>, shared: &CallShared) {
+        if let Some(fault) = fault
+            && !std::mem::replace(&mut self.failed, true)
+        {
+            shared.media_failed(self.number, fault);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
         mpsc::{self, Receiver as CommandReceiver, SyncSender, TrySendError},
     },
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use voice_udp::{
@@ -29,9 +29,11 @@ use crate::MediaCommand;
 
 /// What control tells a media thread about the call with this key.
 pub(crate) enum ShardCommand {
-    Add(Arc<CallShared>),
+    /// With how long a fault of its media must last to be one.
+    Add(Arc<CallShared>, Duration),
     Remove,
-    Start(Socket, Box<Sender>, Box<Receiver>),
+    /// A new link, with its number.
+    Start(u64, Socket, Box<Sender>, Box<Receiver>),
     Media(MediaCommand),
     Play {
         playing: Playing,
@@ -208,21 +210,22 @@ impl Shard {
 
     fn handle_command(&mut self, key: usize, command: ShardCommand) {
         let now = clock();
-        if let ShardCommand::Add(shared) = command {
-            self.calls.insert(key, MediaCall::new(shared));
+        if let ShardCommand::Add(shared, fault_after) = command {
+            self.calls.insert(key, MediaCall::new(shared, fault_after));
             return;
         }
         let Some(call) = self.calls.get_mut(&key) else { return };
         match command {
-            ShardCommand::Add(_) => {}
+            ShardCommand::Add(..) => {}
             ShardCommand::Remove => {
                 call.stop(now, &mut self.poller);
                 self.calls.remove(&key);
                 self.pacer.remove(key);
             }
-            ShardCommand::Start(socket, sender, receiver) => {
+            ShardCommand::Start(link, socket, sender, receiver) => {
                 let round = self.pacer.round_at(now);
-                if let Err(error) = call.start(now, round, &mut self.poller, key, (socket, *sender, *receiver)) {
+                if let Err(error) = call.start(now, (link, round), &mut self.poller, key, (socket, *sender, *receiver))
+                {
                     tracing::error!(%error, "a media socket cannot be waited for");
                 }
             }

@@ -1,4 +1,4 @@
-//! What a media thread tells a call's control and its users: figures and two facts, never audio.
+//! What a media thread tells a call's control and its users: figures and three facts, never audio.
 
 use std::{
     sync::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use voice_udp::{ReceiveStats, SendStats};
+use voice_udp::{MediaFault, ReceiveStats, SendStats};
 
 /// The counters of a call's media.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,14 @@ pub struct MediaStats {
     pub round_trip: Option<Duration>,
     /// Datagrams dropped because the system's send buffer was full.
     pub blocked: u64,
+    /// Pings sent to the media server.
+    pub pings: u64,
+    /// Pings that it answered. It need not; none where there were some before means that UDP does not get through.
+    pub pongs: u64,
     /// Errors of the socket, such as a port that is refused.
     pub socket_errors: u64,
+    /// Those of them that say that the media server cannot be reached.
+    pub unreachable: u64,
     /// Datagrams of media that arrived while nobody listened, and were not even opened.
     pub unheard: u64,
 }
@@ -34,6 +40,8 @@ pub struct MediaStats {
 pub(crate) struct CallShared {
     stats: Mutex<MediaStats>,
     silent_generation: AtomicU64,
+    /// What is wrong with media, and with the link of which number.
+    fault: Mutex<Option<(u64, MediaFault)>>,
     /// Wakes control.
     pub(crate) notify: Notify,
 }
@@ -57,6 +65,17 @@ impl CallShared {
     pub(super) fn fell_silent(&self, generation: u64) {
         self.silent_generation.store(generation, Ordering::Release);
         self.notify.notify_one();
+    }
+
+    /// Media does not get through any more over the link with this number.
+    pub(super) fn media_failed(&self, link: u64, fault: MediaFault) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some((link, fault));
+        self.notify.notify_one();
+    }
+
+    /// What is newly wrong with media, and with the link of which number.
+    pub(crate) fn take_fault(&self) -> Option<(u64, MediaFault)> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The last request for audio after which everything fell silent.

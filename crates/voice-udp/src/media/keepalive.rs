@@ -58,6 +58,12 @@ impl Keepalive {
         self.round_trip
     }
 
+    /// Pings that were sent.
+    #[must_use]
+    pub const fn sent(&self) -> u32 {
+        self.count
+    }
+
     /// Pings that were answered.
     #[must_use]
     pub const fn answered(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! The two halves of a call's media.
 
+mod health;
 mod keepalive;
 mod openers;
 mod pool;
@@ -13,6 +14,7 @@ use voice_crypto::{Mode, Opener, Sealer, SecretKey};
 use voice_dave::FrameSealer;
 use voice_rtp::{Sequence, Ssrc, Timestamp};
 
+pub use health::{MediaFault, MediaHealth};
 pub use keepalive::Keepalive;
 pub use receive::{Arrival, Content, OpenError, Playout, Receiver};
 pub use send::{MAX_FRAME_LEN, PacketBuf, SealError, SendStats, Sender};

@@ -518,7 +518,7 @@ impl Stream {
 
 /// A datagram is no authentic packet of this call (the network, or the peer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenError(voice_crypto::OpenError);
+pub struct OpenError(pub(super) voice_crypto::OpenError);
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
