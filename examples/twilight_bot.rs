@@ -71,9 +71,9 @@ async fn main() -> Outcome {
                 obey(&bot, message.guild_id.map(|guild| GuildId::new(guild.get())), message.content.clone());
             }
             Ok(Event::GatewayClose(Some(frame))) if frame.code == CloseFrame::NORMAL.code => return Ok(()),
-            // The two events that calls live on.
+            // The events that calls live on.
             Ok(event) => {
-                if let (Some(bot), Some(event)) = (&bot, gateway_event(&event)) {
+                if let (Some(bot), Some(event)) = (&bot, gateway_event(shard.id(), &event)) {
                     bot.voice.handle_event(event);
                 }
             }

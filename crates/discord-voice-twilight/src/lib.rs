@@ -1,13 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-use std::{collections::HashMap, error::Error, fmt};
+use std::{collections::HashMap, error::Error, fmt, num::NonZeroU32};
 
 use discord_voice::{
-    GatewayEvent, VoiceGateway,
+    GatewayEvent, Shard, VoiceGateway,
     model::{ChannelId, GuildId, SessionId, Token, UpdateVoiceState, UserId, VoiceServerUpdate, VoiceState},
 };
-use twilight_gateway::{Event, MessageSender};
+use twilight_gateway::{Event, EventTypeFlags, MessageSender, ShardId};
 use twilight_model::{
     gateway::payload::outgoing::UpdateVoiceState as TwilightUpdate,
     id::{Id, marker::GuildMarker},
@@ -55,10 +55,34 @@ impl VoiceGateway for TwilightGateway {
     }
 }
 
-/// The voice event in an event of twilight's, if it is one.
+/// The types of events that calls live on, for [`StreamExt::next_event`](twilight_gateway::StreamExt::next_event). The
+/// end of a connection, which calls want to know too, comes whatever is asked for.
+pub const EVENTS: EventTypeFlags = EventTypeFlags::VOICE_STATE_UPDATE
+    .union(EventTypeFlags::VOICE_SERVER_UPDATE)
+    .union(EventTypeFlags::READY)
+    .union(EventTypeFlags::RESUMED);
+
+/// What an event of a shard of twilight's means to calls, if anything.
+///
+/// ```
+/// use discord_voice::{GatewayEvent, Shard};
+/// use discord_voice_twilight::gateway_event;
+/// use twilight_gateway::{Event, ShardId};
+///
+/// let event = gateway_event(ShardId::ONE, &Event::Resumed);
+/// assert!(matches!(event, Some(GatewayEvent::Resumed { shard: Shard::ONLY })));
+/// assert!(gateway_event(ShardId::ONE, &Event::GatewayHeartbeatAck).is_none());
+/// ```
 #[must_use]
-pub fn gateway_event(event: &Event) -> Option<GatewayEvent> {
+pub fn gateway_event(shard: ShardId, event: &Event) -> Option<GatewayEvent> {
+    let shard = || Shard::new(shard.number(), NonZeroU32::new(shard.total()).unwrap_or(NonZeroU32::MIN));
     match event {
+        Event::Ready(ready) => {
+            let session_id = Some(SessionId::new(ready.session_id.as_str()));
+            Some(GatewayEvent::Ready { session_id, shard: shard() })
+        }
+        Event::Resumed => Some(GatewayEvent::Resumed { shard: shard() }),
+        Event::GatewayClose(_) => Some(GatewayEvent::Disconnected { shard: shard() }),
         Event::VoiceStateUpdate(update) => {
             let state = &update.0;
             Some(GatewayEvent::VoiceState(VoiceState {
@@ -129,9 +153,19 @@ mod tests {
     }
 
     #[test]
+    fn what_happens_to_a_shard_concerns_its_guilds_alone() {
+        let here = ShardId::new(1, 2);
+        for event in [Event::Resumed, Event::GatewayClose(None)] {
+            let event = gateway_event(here, &event).expect("it means something");
+            assert!(event.concerns(GuildId::new(1 << 22)) && !event.concerns(GuildId::new(2 << 22)));
+        }
+    }
+
+    #[test]
     fn a_voice_server_update_is_translated_with_its_null() {
         let update = TwilightServerUpdate { endpoint: None, guild_id: Id::new(5), token: "secret".to_owned() };
-        let Some(GatewayEvent::VoiceServer(update)) = gateway_event(&Event::VoiceServerUpdate(update)) else {
+        let Some(GatewayEvent::VoiceServer(update)) = gateway_event(ShardId::ONE, &Event::VoiceServerUpdate(update))
+        else {
             panic!("a voice server update");
         };
         assert_eq!((update.guild_id, update.endpoint, update.token.expose()), (GuildId::new(5), None, "secret"));

@@ -198,7 +198,7 @@ async fn run(mut shard: Shard, voice: VoiceManager) {
         match event {
             Ok(BotEvent::GatewayClose(_)) => return,
             Ok(event) => {
-                if let Some(event) = gateway_event(&event) {
+                if let Some(event) = gateway_event(shard.id(), &event) {
                     voice.handle_event(event);
                 }
             }

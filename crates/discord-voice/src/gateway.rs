@@ -31,10 +31,12 @@ pub enum GatewayEvent {
     VoiceState(VoiceState),
     /// `VOICE_SERVER_UPDATE`.
     VoiceServer(VoiceServerUpdate),
-    /// `READY`: a new session on a shard. Whatever was in voice in its guilds before is joined again.
+    /// `READY`: a new session on a shard. Whatever was in voice in its guilds before is joined again, once for each
+    /// session however often it is told.
     Ready {
-        /// The new session.
-        session_id: SessionId,
+        /// The new session. Where a library does not tell it in time it is `None`, and told once more when it is known:
+        /// until then a voice state of another process with the same token is taken for our own.
+        session_id: Option<SessionId>,
         /// The shard.
         shard: Shard,
     },

@@ -94,6 +94,11 @@ impl JoinCollector {
         self.state.as_ref().map(|(channel, _)| *channel)
     }
 
+    /// The session of the own voice state, once it is known.
+    pub(crate) fn session(&self) -> Option<&SessionId> {
+        self.state.as_ref().map(|(_, session)| session)
+    }
+
     /// Whether a voice server is known.
     #[must_use]
     pub const fn has_server(&self) -> bool {

@@ -127,7 +127,7 @@ impl Signalling {
         match event {
             GatewayEvent::VoiceState(state) => self.handle_voice_state(now, state),
             GatewayEvent::VoiceServer(update) => self.handle_voice_server(now, update),
-            GatewayEvent::Ready { session_id, .. } => self.handle_ready(now, session_id),
+            GatewayEvent::Ready { session_id, .. } => self.handle_ready(now, session_id.as_ref()),
             GatewayEvent::Resumed { .. } => self.handle_resumed(now),
             GatewayEvent::Disconnected { .. } => self.is_offline = true,
         }
@@ -358,10 +358,19 @@ impl Signalling {
         }
     }
 
-    /// A new session of the bot's own gateway connection: whatever was in voice before is gone.
-    fn handle_ready(&mut self, now: Instant, session_id: &SessionId) {
+    /// A new session of the bot's own gateway connection: whatever was in voice before is gone. Some libraries tell it
+    /// late: then it may be the session that the call is in already.
+    fn handle_ready(&mut self, now: Instant, session_id: Option<&SessionId>) {
+        let before = std::mem::replace(&mut self.main_session, session_id.cloned());
+        if session_id.is_some() {
+            let known = before.as_ref().or_else(|| self.collector.session());
+            // A join that is not answered yet was sent in this session, unless there was none to send it in.
+            let is_unanswered = known.is_none() && !self.is_offline && matches!(self.phase, Phase::Joining { .. });
+            if known == session_id || is_unanswered {
+                return self.handle_resumed(now);
+            }
+        }
         (self.is_offline, self.taken_over) = (false, false);
-        self.main_session = Some(session_id.clone());
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Leaving { then: Then::End(reason), .. } => self.end(reason),
             Phase::Over => {}

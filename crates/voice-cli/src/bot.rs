@@ -6,7 +6,7 @@ use discord_voice::{
     Config, Connector, E2ee, Endpoint, EndpointError, Events, VoiceClient, VoiceManager,
     model::{ChannelId, GuildId, UserId},
 };
-use discord_voice_twilight::{TwilightGateway, gateway_event};
+use discord_voice_twilight::{EVENTS, TwilightGateway, gateway_event};
 use tokio::{
     task::JoinHandle,
     time::{Instant, timeout, timeout_at},
@@ -107,12 +107,11 @@ async fn log_in(shard: &mut Shard) -> Result<UserId, Error> {
 
 /// Keeps the main gateway's connection, and hands on what concerns voice.
 async fn run(mut shard: Shard, manager: VoiceManager) {
-    let wanted = EventTypeFlags::VOICE_STATE_UPDATE | EventTypeFlags::VOICE_SERVER_UPDATE;
-    while let Some(event) = shard.next_event(wanted).await {
+    while let Some(event) = shard.next_event(EVENTS).await {
         // What cannot be read or reached now is tried again by the shard itself.
         let Ok(event) = event else { continue };
         let ours = matches!(&event, Event::GatewayClose(Some(frame)) if frame.code == CloseFrame::NORMAL.code);
-        if let Some(event) = gateway_event(&event) {
+        if let Some(event) = gateway_event(shard.id(), &event) {
             manager.handle_event(event);
         }
         if ours {

@@ -330,7 +330,7 @@ impl World {
                 let session_id = SessionId::new(value["d"]["session_id"].as_str().expect("READY names it"));
                 (main.session, main.is_ready) = (Some(session_id.clone()), true);
                 self.send_waiting(process);
-                self.tell_call(process, &GatewayEvent::Ready { session_id, shard: Shard::ONLY });
+                self.tell_call(process, &GatewayEvent::Ready { session_id: Some(session_id), shard: Shard::ONLY });
                 self.start_call(process);
             }
             Some("RESUMED") => {

@@ -167,7 +167,7 @@ impl Inner {
         match &event {
             GatewayEvent::Ready { session_id, shard } => {
                 guilds.sessions.retain(|(other, _)| other != shard);
-                guilds.sessions.push((*shard, session_id.clone()));
+                guilds.sessions.extend(session_id.clone().map(|session| (*shard, session)));
             }
             GatewayEvent::VoiceState(state) if state.user_id != self.user => return,
             _ => {}

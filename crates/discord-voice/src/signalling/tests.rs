@@ -37,16 +37,25 @@ enum Out {
 
 impl Guild {
     #[expect(clippy::disallowed_methods, reason = "an instant can only come from the clock")]
-    fn new() -> Self {
+    fn of_session(session: Option<&str>) -> Self {
         let now = Instant::now();
         let mut info = JoinInfo::new(GUILD, HOME, ME);
-        info.session_id = Some(SessionId::new("main"));
+        info.session_id = session.map(SessionId::new);
         Self { now, signalling: Signalling::new(now, Arc::new(Config::default()), info, 7) }
+    }
+
+    fn new() -> Self {
+        Self::of_session(Some("main"))
     }
 
     /// One that is connected to server "a".
     fn connected() -> Self {
-        let mut guild = Self::new();
+        Self::connected_in(Some("main"))
+    }
+
+    /// One that is connected, and was told its session or not.
+    fn connected_in(session: Option<&str>) -> Self {
+        let mut guild = Self::of_session(session);
         guild.state(Some(HOME));
         guild.server("a");
         assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::Connect("a", HOME)]);
@@ -100,7 +109,7 @@ impl Guild {
     }
 
     fn ready(&mut self, session: &str) {
-        self.event(GatewayEvent::Ready { session_id: SessionId::new(session), shard: Shard::ONLY });
+        self.event(GatewayEvent::Ready { session_id: Some(SessionId::new(session)), shard: Shard::ONLY });
     }
 
     fn lost(&mut self, code: CloseCode, advice: Advice) {
@@ -407,6 +416,57 @@ fn a_new_session_of_the_main_gateway_joins_again_without_leaving() {
 }
 
 #[test]
+fn a_session_that_is_told_late_is_not_joined_in_again() {
+    // That of the voice state, and told twice.
+    for told in [None, Some("main")] {
+        let mut guild = Guild::connected_in(told);
+        guild.ready("main");
+        guild.ready("main");
+        assert_eq!(guild.out(), []);
+        guild.state_of("other", None, |_| {});
+        assert_eq!(guild.out(), [], "from now on other sessions are told from it");
+    }
+    // While the first join is still unanswered.
+    let mut guild = Guild::of_session(None);
+    guild.ready("main");
+    guild.state_of("other", Some(HOME), |_| {});
+    guild.server("a");
+    guild.state(Some(HOME));
+    assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::Connect("a", HOME)]);
+}
+
+#[test]
+fn another_session_than_that_of_the_call_is_joined_in() {
+    let mut guild = Guild::connected_in(None);
+    guild.ready("main 2");
+    assert_eq!(guild.out(), [Out::Op4(Some(HOME))]);
+    // It was no session of ours that the first join was answered in.
+    let mut guild = Guild::of_session(None);
+    guild.state_of("other", Some(HOME), |_| {});
+    guild.ready("main");
+    assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::Op4(Some(HOME))]);
+    // Nothing that was sent while the connection was lost has arrived.
+    let mut guild = Guild::of_session(None);
+    guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
+    guild.ready("main");
+    assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::Op4(Some(HOME))]);
+}
+
+#[test]
+fn a_new_session_without_its_id_is_joined_in_once() {
+    let mut guild = Guild::connected();
+    guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
+    guild.lost(CloseCode::DISCONNECTED, Advice::Wait);
+    guild.event(GatewayEvent::Ready { session_id: None, shard: Shard::ONLY });
+    assert_eq!(guild.out(), [Out::Released, Out::Op4(Some(HOME))]);
+    guild.ready("main 2");
+    guild.state_of("main 2", Some(HOME), |_| {});
+    guild.server("b");
+    guild.ready("main 2");
+    assert_eq!(guild.out(), [Out::Connect("b", HOME)]);
+}
+
+#[test]
 fn a_resumed_session_of_the_main_gateway_changes_nothing() {
     let mut guild = Guild::connected();
     guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
@@ -441,7 +501,7 @@ fn a_call_that_runs_well_outlives_a_main_gateway_that_does_not_come_back() {
 #[test]
 fn other_shards_and_other_guilds_do_not_concern_it() {
     let total = NonZeroU32::new(2).expect("not zero");
-    let event = GatewayEvent::Ready { session_id: SessionId::new("x"), shard: Shard::new(1, total) };
+    let event = GatewayEvent::Ready { session_id: None, shard: Shard::new(1, total) };
     assert!(!event.concerns(GUILD));
     let mut guild = Guild::connected();
     let update =
