@@ -325,18 +325,7 @@ impl MediaCall {
             && (due || final_one)
         {
             self.published_at = Some(now);
-            let news = MediaStats {
-                sent: *link.sender.stats(),
-                received: *link.receiver.stats(),
-                round_trip: link.keepalive.round_trip(),
-                blocked: link.socket.blocked(),
-                pings: link.keepalive.sent().into(),
-                pongs: link.keepalive.answered(),
-                socket_errors: link.errors,
-                unreachable: link.health.unreachable(),
-                unheard: link.unheard,
-            };
-            self.shared.publish(news, final_one);
+            self.shared.publish(link.figures(), final_one);
         }
     }
 
@@ -369,11 +358,27 @@ impl Link {
         self.report(fault, shared);
     }
 
+    fn figures(&self) -> MediaStats {
+        MediaStats {
+            sent: *self.sender.stats(),
+            received: *self.receiver.stats(),
+            round_trip: self.keepalive.round_trip(),
+            blocked: self.socket.blocked(),
+            pings: self.keepalive.sent().into(),
+            pongs: self.keepalive.answered(),
+            socket_errors: self.errors,
+            unreachable: self.health.unreachable(),
+            unheard: self.unheard,
+        }
+    }
+
     /// Tells control, once, that media does not get through any more.
     fn report(&mut self, fault: Option<MediaFault>, shared: &CallShared) {
         if let Some(fault) = fault
             && !std::mem::replace(&mut self.failed, true)
         {
+            // They say why, to who hears of it.
+            shared.publish(self.figures(), true);
             shared.media_failed(self.number, fault);
         }
     }
