@@ -1,32 +1,28 @@
 //! A whole call without I/O: gateway session, discovery, end-to-end encryption and media commands.
 
 mod e2ee;
+mod handover;
 mod io;
+mod media;
 
 use std::{
     collections::VecDeque,
-    fmt,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use voice_crypto::{Mode, SecretKey, negotiate_from};
+use voice_crypto::Mode;
 use voice_dave::{DaveMessage, SigningKey};
-use voice_model::{
-    ChannelId, ClientMessage, ClientSpeaking, CloseCode, Ready, SelectProtocol, ServerMessage, SessionDescription,
-    SpeakingFlags, UserId,
-};
+use voice_model::{ChannelId, ClientMessage, CloseCode, ServerMessage, UserId};
 use voice_rtp::Ssrc;
-use voice_udp::{DISCOVERY_LEN, Discovery, MediaConfig, Receiver, Sender, StreamPosition, media, media_at};
-use voice_ws::{Advice, Cause, Detached, Ended, Identity, Input, Output, Session, SessionEvent, SessionStats};
-use zeroize::Zeroizing;
+use voice_udp::{Discovery, Receiver, Sender};
+use voice_ws::{Advice, Cause, Ended, Identity, Input, Output, Session, SessionEvent, SessionStats};
 
-use self::e2ee::Encryption;
 pub use self::io::{CallCommand, CallInput, CallOutput, ConnectionState, JoinTimes, MediaCommand, UdpAction, WsAction};
+use self::{e2ee::Encryption, media::Link};
 use crate::{
-    Config, E2ee, EndReason, Event, Handover, HandoverError, JoinInfo, Missing,
-    handover::Attached,
+    Config, EndReason, Event, JoinInfo, Missing,
     signalling::{Signal, Signalling},
 };
 
@@ -76,20 +72,11 @@ pub struct CallSession {
     times: JoinTimes,
     started: Instant,
     speaking: bool,
+    /// Whether this user has muted and deafened itself, as far as another process told.
+    own: (bool, bool),
     /// Frames could flow at some time: this is no join any more.
     was_established: bool,
     outputs: VecDeque<CallOutput>,
-}
-
-struct Link {
-    key: Zeroizing<[u8; 32]>,
-    server: SocketAddr,
-}
-
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("server", &self.server).finish_non_exhaustive()
-    }
 }
 
 #[derive(Debug)]
@@ -143,79 +130,6 @@ impl CallSession {
         call
     }
 
-    /// Takes over a call that another process has given up; the first outputs ask for a WebSocket and for the media
-    /// socket. The session is resumed, sequence numbers, times and nonces go on.
-    ///
-    /// # Errors
-    ///
-    /// [`HandoverError`]: the call is not one of this version.
-    pub fn attach(
-        now: Instant,
-        config: Arc<Config>,
-        handover: &Handover,
-        seed: [u8; 32],
-    ) -> Result<Self, HandoverError> {
-        let Attached { session, mode, key, ssrc, server, local, position, speaking, speakers, encryption } =
-            handover.parts()?;
-        let Detached { identity, sequence, .. } = session;
-        let mut call = Self::without_server(now, config, (identity.user_id, identity.channel_id), seed);
-        let (seed, session_config) = (call.rng.u64(..), Arc::new(call.config.session.clone()));
-        call.session = Some(Session::resume(now, session_config, identity, sequence, seed));
-        (call.mode, call.ssrc, call.speaking, call.was_established) = (Some(mode), ssrc, speaking, true);
-        let config = MediaConfig { key: SecretKey::from(&*key), mode, seed: 0, ssrc };
-        let (sender, mut receiver) = media_at(config, position);
-        receiver.allow_plaintext(call.config.e2ee == E2ee::Allow);
-        for (ssrc, user) in &speakers {
-            receiver.bind(now, *ssrc, *user);
-        }
-        call.speakers = speakers;
-        call.link = Some(Link { key, server });
-        call.phase = Phase::Reopening(Box::new((sender, receiver)));
-        match call.accept_version(encryption.version) {
-            Ok(()) => {
-                call.outputs.push_back(CallOutput::Udp(UdpAction::Reopen { local, server }));
-                call.take_over(now, &encryption);
-            }
-            Err(reason) => call.end(reason),
-        }
-        call.settle(now);
-        Ok(call)
-    }
-
-    /// Gives up a connected call for another process to [take over](Self::attach): without a word to the main gateway, and
-    /// in a way that keeps the session on the voice server. `local` is the address of the media socket, which must be
-    /// closed by then, and `position` that of the sending half. `None`, and nothing happens, if the call is not connected.
-    pub fn detach(&mut self, local: SocketAddr, position: StreamPosition) -> Option<Handover> {
-        if !self.can_detach() {
-            return None;
-        }
-        let (Some(session), Some(mode), Some(link)) = (&mut self.session, self.mode, self.link.take()) else {
-            return None;
-        };
-        let detached = session.detach()?;
-        self.drain_closing();
-        let handover = Handover::new(&Attached {
-            session: detached,
-            mode,
-            key: link.key,
-            ssrc: self.ssrc,
-            server: link.server,
-            local,
-            position,
-            speaking: self.speaking,
-            speakers: std::mem::take(&mut self.speakers),
-            encryption: self.encrypted_call(),
-        });
-        self.finish(EndReason::Detached);
-        Some(handover)
-    }
-
-    /// Whether [`detach`](Self::detach) has something to give up.
-    #[must_use]
-    pub const fn can_detach(&self) -> bool {
-        matches!(self.phase, Phase::Established)
-    }
-
     fn without_server(now: Instant, config: Arc<Config>, (user, channel): (UserId, ChannelId), seed: [u8; 32]) -> Self {
         let signing_key = config.signing_key.clone().unwrap_or_else(SigningKey::generate);
         Self {
@@ -234,6 +148,7 @@ impl CallSession {
             times: JoinTimes::default(),
             started: now,
             speaking: false,
+            own: (false, false),
             was_established: false,
             outputs: VecDeque::new(),
         }
@@ -493,82 +408,6 @@ impl CallSession {
         }
     }
 
-    fn handle_ready(&mut self, now: Instant, ready: &Ready) {
-        self.times.identified = Some(now.saturating_duration_since(self.started));
-        let Some(address) = ready.media_addr() else {
-            return self.lose(now, EndReason::BadMediaAddress);
-        };
-        let everywhere = [Mode::XChaCha20Poly1305Rtpsize];
-        let falls_back = self.falls_back && self.config.modes.contains(&everywhere[0]);
-        let accepted: &[Mode] = if falls_back { &everywhere } else { &self.config.modes };
-        let Ok(mode) = negotiate_from(accepted, &ready.modes) else {
-            return self.lose(now, EndReason::NoCommonMode);
-        };
-        self.renew_encryption();
-        self.ssrc = Ssrc::new(ready.ssrc);
-        self.mode = Some(mode);
-        self.phase = Phase::OpeningSocket(address);
-        self.link = Some(Link { key: Zeroizing::default(), server: address });
-        self.outputs.push_back(CallOutput::Udp(UdpAction::Open(address)));
-    }
-
-    fn handle_description(&mut self, now: Instant, description: &SessionDescription) {
-        let Some(mode) = self.mode else { return };
-        let version = description.dave_protocol_version;
-        if let Err(reason) = self.accept_version(version) {
-            return self.lose(now, reason);
-        }
-        self.times.established = Some(now.saturating_duration_since(self.started));
-        self.was_established = true;
-        let key = description.secret_key.expose();
-        if let Some(link) = &mut self.link {
-            link.key = Zeroizing::new(*key);
-        }
-        let (sender, mut receiver) =
-            media(MediaConfig { key: SecretKey::from(key), mode, seed: self.rng.u64(..), ssrc: self.ssrc });
-        receiver.allow_plaintext(self.config.e2ee == E2ee::Allow);
-        for (ssrc, user) in &self.speakers {
-            receiver.bind(now, *ssrc, *user);
-        }
-        self.phase = Phase::Confirming(Box::new((sender, receiver)));
-        self.encrypt(now, DaveMessage::SessionDescription { version });
-        // Even silence has to be announced once: the server takes nothing from, and forwards nothing to, a client
-        // whose SSRC it was not told. Packets could overtake the message, so they wait until it has arrived.
-        self.confirm(now);
-    }
-
-    fn confirm(&mut self, now: Instant) {
-        self.announce(now);
-        if let Some(session) = &mut self.session {
-            session.confirm(now);
-        }
-    }
-
-    /// The halves go to the media thread, which can receive from now on.
-    fn start_media(&mut self, now: Instant) {
-        let until = later(now, self.config.e2ee_timeout);
-        let Phase::Confirming(halves) = std::mem::replace(&mut self.phase, Phase::Keying { until }) else { return };
-        let (sender, receiver) = *halves;
-        self.times.confirmed = Some(now.saturating_duration_since(self.started));
-        self.outputs.push_back(CallOutput::Media(MediaCommand::Start(Box::new(sender), Box::new(receiver))));
-        self.check_keyed(now);
-    }
-
-    /// Begins to send when frames can leave, when nobody is there to hear them, or when the key does not come.
-    fn check_keyed(&mut self, now: Instant) {
-        if let Phase::Keying { until } = self.phase
-            && (now >= until || !self.encryption.status().awaits_key())
-        {
-            self.phase = Phase::Established;
-            self.times.joined = Some(now.saturating_duration_since(self.started));
-            self.outputs.push_back(CallOutput::Media(MediaCommand::Begin));
-            if let Some(signalling) = &mut self.signalling {
-                signalling.handle_connected(now);
-            }
-            self.event(Event::Connected);
-        }
-    }
-
     fn handle_message(&mut self, now: Instant, message: ServerMessage) {
         match message {
             ServerMessage::Speaking(speaking) => {
@@ -603,59 +442,12 @@ impl CallSession {
         }
     }
 
-    /// Whether there are media halves of the present session.
-    const fn has_halves(&self) -> bool {
-        matches!(self.phase, Phase::Reopening(_) | Phase::Confirming(_) | Phase::Keying { .. } | Phase::Established)
-    }
-
-    /// Brings the halves of the present session up to date, wherever they are.
-    fn media(&mut self, now: Instant, command: MediaCommand) {
-        match &mut self.phase {
-            Phase::Reopening(halves) | Phase::Confirming(halves) => {
-                let (sender, receiver) = &mut **halves;
-                let _ = command.apply(now, sender, receiver);
-            }
-            Phase::Keying { .. } | Phase::Established => self.outputs.push_back(CallOutput::Media(command)),
-            _ => {}
-        }
-    }
-
     /// Ends a call about which the main gateway says nothing.
     fn check_waiting(&mut self, now: Instant) {
         if let Phase::Waiting { until, cause } = self.phase
             && now >= until
         {
             self.finish(EndReason::Session { cause, advice: Advice::Wait });
-        }
-    }
-
-    fn drive_discovery(&mut self, now: Instant) {
-        let Phase::Discovering(discovery, server) = &mut self.phase else { return };
-        let server = *server;
-        let mut request = [0; DISCOVERY_LEN];
-        if discovery.poll_transmit(now, &mut request) {
-            self.outputs.push_back(CallOutput::Udp(UdpAction::Send(request)));
-        }
-        match discovery.outcome() {
-            None => {}
-            Some(Err(error)) => self.lose(now, EndReason::Discovery { error, server }),
-            Some(Ok(address)) => {
-                self.times.discovered = Some(now.saturating_duration_since(self.started));
-                self.phase = Phase::Selecting;
-                let mode = self.mode.map(Mode::wire_name).unwrap_or_default();
-                let select = SelectProtocol::udp(address.ip().to_string(), address.port(), mode);
-                // A session that was lost meanwhile identifies again and sends another Ready.
-                self.send(now, ClientMessage::SelectProtocol(select));
-            }
-        }
-    }
-
-    /// Tells the server whether we speak; sent as soon as the session can.
-    fn announce(&mut self, now: Instant) {
-        let speaking = if self.speaking { SpeakingFlags::MICROPHONE } else { SpeakingFlags::NONE };
-        let message = ClientSpeaking { speaking, delay: 0, ssrc: self.ssrc.get() };
-        if self.has_halves() {
-            self.send(now, ClientMessage::Speaking(message));
         }
     }
 

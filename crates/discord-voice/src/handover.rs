@@ -11,7 +11,10 @@ use voice_udp::StreamPosition;
 use voice_ws::{Detached, Identity};
 use zeroize::{Zeroize, Zeroizing};
 
-/// A call that one process has [given up](crate::VoiceClient::detach) for another to [take over](crate::Driver::attach),
+use crate::join::endpoint_text;
+
+/// A call that one process has [given up](crate::VoiceClient::detach) for another to take over, with a
+/// [manager](crate::VoiceManager::attach) or [without](crate::Driver::attach),
 /// within one resume of its session: a bot restarts, or a node is drained, and the call goes on.
 ///
 /// It holds the session id, the token and the key of the transport encryption: whoever has its
@@ -45,6 +48,8 @@ pub(crate) struct Parts {
     nonce: u32,
     packets_left: u32,
     speaking: bool,
+    self_mute: bool,
+    self_deaf: bool,
     speakers: Vec<(u32, u64)>,
     dave_version: u16,
     dave_external_sender: Option<Vec<u8>>,
@@ -73,6 +78,8 @@ pub(crate) struct Attached {
     pub(crate) speaking: bool,
     pub(crate) speakers: Vec<(Ssrc, UserId)>,
     pub(crate) encryption: CallState,
+    /// Whether this user has muted and deafened itself.
+    pub(crate) own: (bool, bool),
 }
 
 impl Handover {
@@ -100,6 +107,12 @@ impl Handover {
         GuildId::new(self.0.server_id)
     }
 
+    /// The user of the call.
+    #[must_use]
+    pub const fn user_id(&self) -> UserId {
+        UserId::new(self.0.user_id)
+    }
+
     /// The channel of the call.
     #[must_use]
     pub const fn channel_id(&self) -> ChannelId {
@@ -107,16 +120,14 @@ impl Handover {
     }
 
     pub(crate) fn new(attached: &Attached) -> Self {
-        let Attached { session, mode, key, ssrc, server, local, position, speaking, speakers, encryption } = attached;
+        let Attached { session, mode, key, ssrc, server, local, position, speaking, speakers, encryption, own } =
+            attached;
         Self(Parts {
             version: FORMAT,
             channel_id: session.identity.channel_id.get(),
             server_id: session.identity.server_id.get(),
             user_id: session.identity.user_id.get(),
-            endpoint: {
-                let endpoint = &session.identity.endpoint;
-                format!("{}://{endpoint}", if endpoint.is_tls() { "wss" } else { "ws" })
-            },
+            endpoint: endpoint_text(&session.identity.endpoint),
             session_id: session.identity.session_id.expose().to_owned(),
             token: session.identity.token.expose().to_owned(),
             sequence: session.sequence,
@@ -130,6 +141,8 @@ impl Handover {
             nonce: position.nonce,
             packets_left: position.packets_left,
             speaking: *speaking,
+            self_mute: own.0,
+            self_deaf: own.1,
             speakers: speakers.iter().map(|(ssrc, user)| (ssrc.get(), user.get())).collect(),
             dave_version: encryption.version,
             dave_external_sender: encryption.external_sender.clone(),
@@ -170,6 +183,7 @@ impl Handover {
                 external_sender: parts.dave_external_sender.clone(),
                 users: parts.dave_users.iter().map(|user| UserId::new(*user)).collect(),
             },
+            own: (parts.self_mute, parts.self_deaf),
         })
     }
 }
@@ -198,4 +212,4 @@ impl fmt::Display for HandoverError {
 impl Error for HandoverError {}
 
 /// The version of what is written.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;

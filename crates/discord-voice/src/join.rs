@@ -3,7 +3,7 @@
 use std::fmt;
 
 use voice_model::{ChannelId, GuildId, SessionId, Token, UserId, VoiceServerUpdate, VoiceState};
-use voice_ws::{EndpointError, Identity};
+use voice_ws::{Endpoint, EndpointError, Identity};
 
 /// Who wants to be where, for a call that is joined through the main gateway.
 #[derive(Clone, PartialEq, Eq)]
@@ -88,6 +88,12 @@ impl JoinCollector {
         }
     }
 
+    /// Takes what both events said that led to a call.
+    pub(crate) fn know(&mut self, identity: &Identity) {
+        self.state = Some((identity.channel_id, identity.session_id.clone()));
+        self.server = Some((endpoint_text(&identity.endpoint), identity.token.clone()));
+    }
+
     /// The channel of the own voice state, once it is known.
     #[must_use]
     pub fn channel(&self) -> Option<ChannelId> {
@@ -121,6 +127,11 @@ impl JoinCollector {
             user_id: self.user,
         }))
     }
+}
+
+/// An endpoint as it is parsed, with what it says of TLS.
+pub(crate) fn endpoint_text(endpoint: &Endpoint) -> String {
+    format!("{}://{endpoint}", if endpoint.is_tls() { "wss" } else { "ws" })
 }
 
 #[cfg(test)]

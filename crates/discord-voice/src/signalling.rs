@@ -92,10 +92,26 @@ enum Then {
 
 impl Signalling {
     pub(crate) fn new(now: Instant, config: Arc<Config>, info: JoinInfo, seed: u64) -> Self {
+        let mut signalling = Self::over(config, info, seed);
+        signalling.join(now);
+        signalling
+    }
+
+    /// Begins with a call that is on a voice server already.
+    pub(crate) fn joined(now: Instant, config: Arc<Config>, info: JoinInfo, used: Identity, seed: u64) -> Self {
+        let mut signalling = Self::over(config, info, seed);
+        signalling.collector.know(&used);
+        signalling.attempts.connected(now);
+        signalling.main_session = Some(used.session_id.clone());
+        (signalling.used, signalling.phase) = (Some(used), Phase::Joined);
+        signalling
+    }
+
+    fn over(config: Arc<Config>, info: JoinInfo, seed: u64) -> Self {
         let JoinInfo { guild_id, channel_id, user_id, self_mute, self_deaf, session_id } = info;
         let wish = UpdateVoiceState { guild_id, channel_id: Some(channel_id), self_mute, self_deaf };
         let attempts = Attempts::new(&config, seed);
-        let mut signalling = Self {
+        Self {
             config,
             user: user_id,
             wish,
@@ -110,9 +126,7 @@ impl Signalling {
             moving: None,
             taken_over: false,
             outputs: VecDeque::new(),
-        };
-        signalling.join(now);
-        signalling
+        }
     }
 
     pub(crate) fn poll_output(&mut self) -> Option<Signal> {
@@ -270,6 +284,11 @@ impl Signalling {
             Phase::Leaving { then: Then::End(EndReason::NoAnswer(missing)), .. } => Some(missing),
             _ => None,
         }
+    }
+
+    /// Whether this user has muted and deafened itself.
+    pub(crate) const fn own(&self) -> (bool, bool) {
+        (self.wish.self_mute, self.wish.self_deaf)
     }
 
     /// Whether the main gateway was asked for the first time.

@@ -13,7 +13,7 @@ use tokio::{
 };
 use voice_crypto::Mode;
 use voice_dave::{DaveStats, DaveStatus, Verification};
-use voice_model::UpdateVoiceState;
+use voice_model::{SessionId, UpdateVoiceState};
 use voice_udp::socket::{RECEIVE_BUFFER_LEN, Socket};
 use voice_ws::{Connector, Identity, SessionStats, Transport, TransportError};
 
@@ -56,7 +56,14 @@ pub(crate) enum GatewaySignal {
 pub(crate) enum Origin {
     Known(Identity),
     OtherProcess(Box<Handover>),
-    MainGateway { info: JoinInfo, updates: Updates, signals: mpsc::Receiver<GatewaySignal> },
+    MainGateway { call: MainGatewayCall, updates: Updates, signals: mpsc::Receiver<GatewaySignal> },
+}
+
+/// A call that goes through the main gateway.
+pub(crate) enum MainGatewayCall {
+    Joined(JoinInfo),
+    /// With the session of the bot's own gateway connection, if it is known.
+    OtherProcess(Box<Handover>, Option<SessionId>),
 }
 
 /// Hands an update to the main gateway. Returns for how long it has to wait for its turn.
@@ -124,12 +131,17 @@ pub(crate) fn start(
     let fault_after = config.media_fault_after;
     let (call, gateway) = match origin {
         Origin::Known(info) => (CallSession::new(clock(), config, info, seed()), None),
-        Origin::OtherProcess(handover) => {
-            let call = CallSession::attach(clock(), config, &handover, seed());
-            (call.expect("it was checked when it was read"), None)
-        }
-        Origin::MainGateway { info, updates, signals } => {
-            (CallSession::join(clock(), config, info, seed()), Some((updates, signals)))
+        Origin::OtherProcess(handover) => (take_over(config, &handover), None),
+        Origin::MainGateway { call, updates, signals } => {
+            let call = match call {
+                MainGatewayCall::Joined(info) => CallSession::join(clock(), config, info, seed()),
+                MainGatewayCall::OtherProcess(handover, main_session) => {
+                    let mut call = take_over(config, &handover);
+                    call.follow(clock(), main_session);
+                    call
+                }
+            };
+            (call, Some((updates, signals)))
         }
     };
     let control = Control {
@@ -150,6 +162,10 @@ pub(crate) fn start(
     };
     tokio::spawn(control.run(on_end));
     CallParts { commands, events, state: state_receiver, shared, listeners }
+}
+
+fn take_over(config: Arc<Config>, handover: &Handover) -> CallSession {
+    CallSession::attach(clock(), config, handover, seed()).expect("it was checked when it was read")
 }
 
 struct Control {

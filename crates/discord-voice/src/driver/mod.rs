@@ -9,7 +9,9 @@ mod shared;
 
 use std::time::Instant;
 
-pub(crate) use control::{CallParts, ControlCommand, ControlState, GatewaySignal, Listeners, OnEnd, Origin, start};
+pub(crate) use control::{
+    CallParts, ControlCommand, ControlState, GatewaySignal, Listeners, MainGatewayCall, OnEnd, Origin, start,
+};
 pub(crate) use playing::{PlaybackShared, Playing};
 pub(crate) use ring::ring;
 pub(crate) use shard::Shards;

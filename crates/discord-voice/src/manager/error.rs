@@ -19,6 +19,8 @@ pub enum JoinError {
     Endpoint(EndpointError),
     /// The voice server did not let us in.
     Connect(ConnectError),
+    /// The call that was to be taken over is another user's (the caller).
+    OtherUser,
     /// We were taken out of the channel again while we connected (a moderator).
     Disconnected,
     /// Another join or leave for the guild took this one's place (the caller).
@@ -32,6 +34,7 @@ impl fmt::Display for JoinError {
             Self::TimedOut(missing) => missing.fmt(f),
             Self::Endpoint(_) => f.write_str("the main gateway named an unusable voice server"),
             Self::Connect(_) => f.write_str("the voice server did not let us in"),
+            Self::OtherUser => f.write_str("the call to take over is another user's"),
             Self::Disconnected => f.write_str("taken out of the channel again while joining"),
             Self::Superseded => f.write_str("another join or leave for the guild took this one's place"),
         }
@@ -44,7 +47,7 @@ impl Error for JoinError {
             Self::Gateway(error) => Some(error.as_ref() as _),
             Self::Endpoint(error) => Some(error),
             Self::Connect(error) => Some(error),
-            Self::TimedOut(_) | Self::Disconnected | Self::Superseded => None,
+            Self::TimedOut(_) | Self::OtherUser | Self::Disconnected | Self::Superseded => None,
         }
     }
 }

@@ -11,25 +11,42 @@ use tokio::time::timeout_at;
 use voice_model::{ChannelId, GuildId};
 
 use super::{Inner, JoinError, Wish, after};
-use crate::{ConnectError, E2ee, EndReason, Events, JoinInfo, VoiceClient, api::settled};
+use crate::{
+    ConnectError, E2ee, EndReason, Events, Handover, JoinInfo, VoiceClient, api::settled, driver::MainGatewayCall,
+};
 
-/// A join that is under way; await it. Dropped before it is done, it is taken back.
+/// A join that is under way, or a call that is being taken over; await it. Dropped before it is done, it is taken back.
 #[must_use = "nothing happens before it is awaited"]
 #[derive(Debug)]
 pub struct Join {
     inner: Arc<Inner>,
     guild: GuildId,
-    channel: ChannelId,
+    place: Place,
     e2ee: E2ee,
     timeout: Duration,
     self_mute: bool,
     self_deaf: bool,
 }
 
+#[derive(Debug)]
+enum Place {
+    Channel(ChannelId),
+    /// Where another process was.
+    Call(Box<Handover>),
+}
+
 impl Join {
     pub(super) fn new(inner: Arc<Inner>, guild: GuildId, channel: ChannelId) -> Self {
+        Self::at(inner, guild, Place::Channel(channel))
+    }
+
+    pub(super) fn take_over(inner: Arc<Inner>, handover: Handover) -> Self {
+        Self::at(inner, handover.guild_id(), Place::Call(Box::new(handover)))
+    }
+
+    fn at(inner: Arc<Inner>, guild: GuildId, place: Place) -> Self {
         let (e2ee, timeout) = (inner.config.e2ee, inner.config.join_timeout);
-        Self { inner, guild, channel, e2ee, timeout, self_mute: false, self_deaf: false }
+        Self { inner, guild, place, e2ee, timeout, self_mute: false, self_deaf: false }
     }
 
     /// What is made of end-to-end encryption, in place of what is configured.
@@ -60,15 +77,23 @@ impl Join {
     async fn run(self) -> Result<(VoiceClient, Events), JoinError> {
         let inner = &self.inner;
         let deadline = after(self.timeout);
+        let call = match self.place {
+            Place::Channel(channel) => {
+                let mut info = JoinInfo::new(self.guild, channel, inner.user);
+                (info.self_mute, info.self_deaf) = (self.self_mute, self.self_deaf);
+                MainGatewayCall::Joined(info)
+            }
+            Place::Call(handover) if handover.user_id() != inner.user => return Err(JoinError::OtherUser),
+            Place::Call(handover) => MainGatewayCall::OtherProcess(handover, None),
+        };
         let wish = Wish::new(inner, self.guild);
-        inner.hang_up(self.guild, deadline.min(after(inner.leave_limit()))).await;
+        let leave = matches!(call, MainGatewayCall::Joined(_));
+        inner.hang_up(self.guild, deadline.min(after(inner.leave_limit())), leave).await;
         let mut config = (*inner.config).clone();
         config.e2ee = self.e2ee;
         // The limit that says what is missing should not be the later one.
         config.gateway_timeout = config.gateway_timeout.min(self.timeout);
-        let mut info = JoinInfo::new(self.guild, self.channel, inner.user);
-        (info.self_mute, info.self_deaf) = (self.self_mute, self.self_deaf);
-        let mut parts = inner.start(&wish, config, info).ok_or(JoinError::Superseded)?;
+        let mut parts = inner.start(&wish, config, call).ok_or(JoinError::Superseded)?;
         let settled = timeout_at(deadline, settled(&mut parts)).await;
         if !wish.is_newest() {
             return Err(JoinError::Superseded);

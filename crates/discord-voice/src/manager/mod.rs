@@ -21,9 +21,9 @@ use voice_ws::Connector;
 
 use self::updates::Updates;
 use crate::{
-    Config, Driver, E2ee, EndReason, GatewayEvent, JoinInfo, Shard, VoiceGateway,
+    Config, Driver, E2ee, EndReason, GatewayEvent, Handover, Shard, VoiceGateway,
     api::VOICE_GATEWAY_LIMIT,
-    driver::{CallParts, ControlCommand, ControlState, GatewaySignal, Origin, clock},
+    driver::{CallParts, ControlCommand, ControlState, GatewaySignal, MainGatewayCall, Origin, clock},
 };
 
 pub use error::JoinError;
@@ -140,11 +140,19 @@ impl VoiceManager {
         Join::new(Arc::clone(&self.0), guild, channel)
     }
 
+    /// Takes over a call that another process has [given up](crate::VoiceClient::detach), on this machine; await it. What
+    /// the main gateway says of the guild from now on belongs to the call: it has to be told here as for a call that was
+    /// [joined](Self::join), and only here. If the bot's own gateway connection has begun a new session meanwhile, the call
+    /// is joined again in that one. Whether it is muted or deafened was decided there.
+    pub fn attach(&self, handover: Handover) -> Join {
+        Join::take_over(Arc::clone(&self.0), handover)
+    }
+
     /// Leaves the guild's channel, or gives up a join, and waits, within bounds, for the main gateway to
     /// confirm it.
     pub async fn leave(&self, guild: GuildId) {
         let _wish = Wish::new(&self.0, guild);
-        self.0.hang_up(guild, after(self.0.leave_limit())).await;
+        self.0.hang_up(guild, after(self.0.leave_limit()), true).await;
     }
 
     /// The guilds that have a call.
@@ -184,12 +192,13 @@ impl Inner {
         }
     }
 
-    /// Ends the call of a guild, or the join, and waits until the main gateway has confirmed it.
-    async fn hang_up(&self, id: GuildId, deadline: Instant) {
+    /// Ends the call of a guild, or the join, and waits until the main gateway has confirmed it; or only waits for one
+    /// that is ending.
+    async fn hang_up(&self, id: GuildId, deadline: Instant, leave: bool) {
         let call = self.lock().guilds.get(&id).and_then(|guild| guild.call.clone());
         let Some(mut call) = call else { return };
         let ended = async {
-            if let Some(commands) = call.commands.upgrade() {
+            if leave && let Some(commands) = call.commands.upgrade() {
                 // One that is closed is on its way out already.
                 let _ = commands.send(ControlCommand::Leave).await;
             }
@@ -199,16 +208,22 @@ impl Inner {
     }
 
     /// Starts the call of a wish, unless there is a newer one.
-    fn start(self: &Arc<Self>, wish: &Wish, config: Config, info: JoinInfo) -> Option<CallParts> {
-        let id = info.guild_id;
+    fn start(self: &Arc<Self>, wish: &Wish, config: Config, mut call: MainGatewayCall) -> Option<CallParts> {
+        let id = wish.guild;
         let mut guilds = self.lock();
         let session_id = guilds.sessions.iter().find(|(shard, _)| shard.has(id)).map(|(_, session)| session.clone());
         let guild = guilds.guilds.get_mut(&id).filter(|guild| guild.newest == wish.number)?;
+        match &mut call {
+            MainGatewayCall::Joined(info) => info.session_id = session_id,
+            // The user is in one call of a guild: if that is ours, the one of the other process is no more.
+            MainGatewayCall::OtherProcess(..) if guild.call.as_ref().is_some_and(Call::is_living) => return None,
+            MainGatewayCall::OtherProcess(_, main_session) => *main_session = session_id,
+        }
         let wish = wish.number;
         let (sender, signals) = mpsc::channel(MAX_SIGNALS);
         let (inner, ended) = (Arc::clone(self), Arc::clone(self));
         let updates = Box::new(move |update| inner.update(update));
-        let origin = Origin::MainGateway { info: JoinInfo { session_id, ..info }, updates, signals };
+        let origin = Origin::MainGateway { call, updates, signals };
         let on_end = Box::new(move |_: &EndReason| ended.forget(id, wish));
         let parts = self.driver.start(Arc::new(config), origin, Some(on_end));
         let (commands, state) = (parts.commands.downgrade(), parts.state.clone());
@@ -352,6 +367,12 @@ struct Call {
     commands: mpsc::WeakSender<ControlCommand>,
     signals: mpsc::Sender<GatewaySignal>,
     state: watch::Receiver<ControlState>,
+}
+
+impl Call {
+    fn is_living(&self) -> bool {
+        self.state.borrow().ended.is_none()
+    }
 }
 
 impl fmt::Debug for Inner {
