@@ -44,7 +44,7 @@ fn feed(session: &mut Session, now: Instant, input: Input<'_>) {
 }
 
 #[test]
-fn full_trace_of_a_session_contains_no_secret() {
+fn w16_full_trace_of_a_session_contains_no_secret() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

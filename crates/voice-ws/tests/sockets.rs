@@ -243,7 +243,7 @@ async fn server_without_websocket_is_a_handshake_error() {
 }
 
 #[tokio::test]
-async fn server_that_hangs_up_during_the_handshake_gets_three_attempts() {
+async fn w1_server_that_hangs_up_during_the_handshake_gets_three_attempts() {
     // Before the WebSocket, right after it, after Hello, after Ready.
     for stage in 0..4 {
         let server = Server::plain().await;
