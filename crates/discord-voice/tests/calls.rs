@@ -158,7 +158,7 @@ fn a_runtime_that_ends_takes_its_calls_off_the_media_threads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dropping_the_last_handle_leaves_and_a_clone_does_not() {
+async fn w15_dropping_the_last_handle_leaves_and_a_clone_does_not() {
     let server = server().await;
     let driver = driver(&server);
     let (client, mut events) = join(&server, &driver, ALICE).await;

@@ -14,7 +14,7 @@ async fn until(events: &mut Events, wanted: impl Fn(&Event) -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_waits_for_another_server_and_goes_on_there() {
+async fn w11_a_call_waits_for_another_server_and_goes_on_there() {
     let server = server().await;
     let driver = driver(&server);
     let (listener, _listener_events) = join(&server, &driver, BOB).await;

@@ -161,7 +161,7 @@ async fn a_certificate_that_is_not_trusted_is_a_tls_error_that_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_accepts_and_never_answers_is_given_up_in_time() {
+async fn w12_a_server_that_accepts_and_never_answers_is_given_up_in_time() {
     let (address, peer) = peer(async |mut tcp| while tcp.read(&mut [0; 4_096]).await.is_ok_and(|len| len > 0) {}).await;
     for scheme in ["wss", "ws"] {
         let started = common::now();

@@ -54,7 +54,7 @@ impl log::Log for Records {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trace_of_a_call_shows_no_token_no_session_id_and_no_signing_key_except_in_records_of_tungstenite() {
+async fn w16_a_trace_of_a_call_shows_no_token_no_session_id_and_no_signing_key_except_in_records_of_tungstenite() {
     let log = Log::default();
     let records: &Records = Box::leak(Box::new(Records { log: log.clone(), excepted: AtomicUsize::new(0) }));
     log::set_logger(records).expect("the only one of this process");

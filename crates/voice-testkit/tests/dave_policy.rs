@@ -47,7 +47,7 @@ fn said(world: &World, user: UserId) -> Vec<&[u8]> {
 }
 
 #[test]
-fn not_a_frame_is_lost_while_encryption_ends_and_begins_again() {
+fn w2_not_a_frame_is_lost_while_encryption_ends_and_begins_again() {
     for seed in 0..10 {
         let mut world = call(seed, E2ee::Prefer);
         world.speak(ALICE, 1_000);

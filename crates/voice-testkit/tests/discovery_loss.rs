@@ -20,7 +20,7 @@ fn ended_without_an_answer(world: &World) -> bool {
 }
 
 #[test]
-fn lost_requests_are_repeated_once_a_second() {
+fn w7_lost_requests_are_repeated_once_a_second() {
     for lost in 1..5 {
         let mut world = world(1);
         world.fault(Fault::user(ALICE, FaultKind::IgnoreDiscovery { count: lost }));
@@ -33,7 +33,7 @@ fn lost_requests_are_repeated_once_a_second() {
 }
 
 #[test]
-fn lost_answers_are_asked_for_again() {
+fn w7_lost_answers_are_asked_for_again() {
     let mut world = world(2);
     world.begin_join(ALICE);
     let deaf = Conditions { latency: LATENCY, loss: 1.0, ..Conditions::default() };
@@ -46,7 +46,7 @@ fn lost_answers_are_asked_for_again() {
 }
 
 #[test]
-fn an_address_that_cannot_be_discovered_ends_the_call() {
+fn w7_an_address_that_cannot_be_discovered_ends_the_call() {
     for direction in [Direction::FromClient, Direction::ToClient] {
         let mut world = world(3);
         world.begin_join(ALICE);
@@ -64,7 +64,7 @@ fn an_address_that_cannot_be_discovered_ends_the_call() {
 }
 
 #[test]
-fn forged_answers_are_waited_past() {
+fn w7_forged_answers_are_waited_past() {
     let mut world = world(4);
     world.fault(Fault::user(ALICE, FaultKind::ForgeDiscovery { count: 1 }));
     world.join(ALICE);

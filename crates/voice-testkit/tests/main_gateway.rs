@@ -328,7 +328,7 @@ fn a_refused_mode_is_followed_by_the_one_that_every_server_has_once() {
 }
 
 #[test]
-fn what_every_retry_would_meet_again_ends_at_once_and_leaves() {
+fn w9_what_every_retry_would_meet_again_ends_at_once_and_leaves() {
     for code in [CloseCode::E2EE_REQUIRED, CloseCode::RATE_LIMITED, CloseCode::UNKNOWN_PROTOCOL] {
         let mut world = talking(21);
         close(&mut world, code);
@@ -340,7 +340,7 @@ fn what_every_retry_would_meet_again_ends_at_once_and_leaves() {
 }
 
 #[test]
-fn five_rejoins_that_fail_are_the_end() {
+fn w9_five_rejoins_that_fail_are_the_end() {
     let mut world = talking(22);
     let code = CloseCode::SESSION_NO_LONGER_VALID;
     world.fault(Fault::all(FaultKind::CloseOn { opcode: Opcode::Identify, code, count: 1_000 }));

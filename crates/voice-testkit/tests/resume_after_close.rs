@@ -32,7 +32,7 @@ fn is_resumed(event: &Event) -> bool {
 }
 
 #[test]
-fn resume_replays_what_the_socket_lost() {
+fn w4_resume_replays_what_the_socket_lost() {
     // Without end-to-end encryption: a member that cannot answer holds up those who come.
     let mut world = with_dave(7, DaveMode::Off);
     world.fault(Fault::user(ALICE, FaultKind::Close(CloseCode::VOICE_SERVER_CRASHED)));
@@ -85,7 +85,7 @@ fn audio_goes_on_in_both_directions_while_the_socket_is_gone() {
 }
 
 #[test]
-fn nothing_is_redelivered_that_came_before() {
+fn w4_nothing_is_redelivered_that_came_before() {
     let mut world = world(9);
     let before = (world.client(ALICE).speakers(), world.client(ALICE).events().len());
     for _ in 0..3 {

@@ -26,7 +26,7 @@ fn world(seed: u64) -> World {
 }
 
 #[test]
-fn a_server_that_went_silent_on_one_socket_is_resumed_on_another() {
+fn w3_a_server_that_went_silent_on_one_socket_is_resumed_on_another() {
     for seed in 0..20 {
         let mut world = world(seed);
         world.run_for(Duration::from_secs(seed));
