@@ -19,7 +19,9 @@ use voice_rtp::Ssrc;
 use voice_udp::{Discovery, Receiver, Sender};
 use voice_ws::{Advice, Cause, Ended, Identity, Input, Output, Session, SessionEvent, SessionStats};
 
-pub use self::io::{CallCommand, CallInput, CallOutput, ConnectionState, JoinTimes, MediaCommand, UdpAction, WsAction};
+pub use self::io::{
+    CallCommand, CallCounters, CallInput, CallOutput, ConnectionState, JoinTimes, MediaCommand, UdpAction, WsAction,
+};
 use self::{e2ee::Encryption, media::Link};
 use crate::{
     Config, EndReason, Event, JoinInfo, Missing,
@@ -67,6 +69,9 @@ pub struct CallSession {
     ssrc: Ssrc,
     /// What another process would need of the media: the key, and where the media server is.
     link: Option<Link>,
+    /// What the sessions before counted.
+    past_sessions: SessionStats,
+    counters: CallCounters,
     /// Whose streams are known.
     speakers: Vec<(Ssrc, UserId)>,
     times: JoinTimes,
@@ -144,6 +149,8 @@ impl CallSession {
             mode: None,
             ssrc: Ssrc::new(0),
             link: None,
+            past_sessions: SessionStats::default(),
+            counters: CallCounters::default(),
             speakers: Vec::new(),
             times: JoinTimes::default(),
             started: now,
@@ -204,7 +211,7 @@ impl CallSession {
             }
             CallInput::GatewayDelayed(delay) => {
                 if let Some(signalling) = &mut self.signalling {
-                    signalling.handle_delayed(delay);
+                    signalling.handle_delayed(now, delay);
                 }
             }
             CallInput::Command(command) => self.handle_command(now, command),
@@ -276,10 +283,18 @@ impl CallSession {
         &self.times
     }
 
-    /// The counters of the gateway's session.
+    /// The counters of the gateway's sessions, all that the call has had together.
     #[must_use]
     pub fn session_stats(&self) -> SessionStats {
-        self.session.as_ref().map(|session| *session.stats()).unwrap_or_default()
+        let mut stats = self.past_sessions;
+        stats += self.session.as_ref().map(|session| *session.stats()).unwrap_or_default();
+        stats
+    }
+
+    /// The counters of the call itself.
+    #[must_use]
+    pub const fn counters(&self) -> &CallCounters {
+        &self.counters
     }
 
     /// The last measured time to the gateway and back.
@@ -332,6 +347,8 @@ impl CallSession {
     fn connect(&mut self, now: Instant, info: Identity) {
         self.release();
         self.encryption.restart(info.channel_id);
+        self.past_sessions = self.session_stats();
+        self.counters.connections += 1;
         let config = Arc::new(self.config.session.clone());
         self.session = Some(Session::new(now, config, info, self.rng.u64(..)));
         self.phase = Phase::Identifying;
@@ -415,6 +432,7 @@ impl CallSession {
                 self.speakers.retain(|(other, _)| *other != ssrc);
                 if self.speakers.len() >= MAX_SPEAKERS {
                     self.speakers.remove(0);
+                    self.counters.speakers_dropped += 1;
                 }
                 self.speakers.push((ssrc, user));
                 self.media(now, MediaCommand::Bind(ssrc, user));
@@ -453,6 +471,7 @@ impl CallSession {
 
     fn send(&mut self, now: Instant, message: ClientMessage) {
         if let Some(Err(error)) = self.session.as_mut().map(|session| session.send(now, message)) {
+            self.counters.messages_dropped += 1;
             tracing::debug!(%error, "a message to the voice gateway was not sent");
         }
     }
@@ -510,6 +529,7 @@ impl CallSession {
     }
 
     fn event(&mut self, event: Event) {
+        self.counters.rejoins += u64::from(matches!(event, Event::Rejoining { .. }));
         self.outputs.push_back(CallOutput::Event(event));
     }
 }

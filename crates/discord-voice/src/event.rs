@@ -36,6 +36,11 @@ pub enum Event {
     Released(Cause),
     /// The session was resumed.
     Resumed,
+    /// The main gateway took the voice server away, for want of one or to name another; audio waits until it does.
+    ServerLost,
+    /// The main gateway named another voice server, or the same one with a new token: the call goes on there, and audio
+    /// waits until it is [connected](Self::Connected).
+    ServerChanged,
     /// We were moved to another channel; a connection to its server follows.
     Moved(ChannelId),
     /// Nothing came of a move that this side asked for: the channel may be full or unknown, or the bot may lack the
@@ -106,6 +111,9 @@ pub enum EndReason {
     Endpoint(EndpointError),
     /// The bot's own connection to the main gateway was lost for too long (the caller's gateway connection).
     GatewayLost,
+    /// The bot's own connection to the main gateway began a new session, which is in no channel (the caller's gateway
+    /// connection).
+    GatewaySession,
     /// Another process with the same token is in voice in place of this one (the caller).
     TakenOver,
     /// The voice server makes a call without end-to-end encryption, which [`E2ee::Require`](crate::E2ee::Require) does
@@ -138,6 +146,7 @@ impl fmt::Display for EndReason {
             Self::NoServer => f.write_str("the main gateway named no voice server in time"),
             Self::Endpoint(error) => write!(f, "the main gateway named an unusable voice server: {error}"),
             Self::GatewayLost => f.write_str("the connection to the main gateway was lost for too long"),
+            Self::GatewaySession => f.write_str("the connection to the main gateway began a new session"),
             Self::TakenOver => f.write_str("another process with the same token has taken the place in voice"),
             Self::NotEncrypted => f.write_str("the call is not end-to-end encrypted, as it is required to be"),
             Self::Downgraded => f.write_str("the voice server ended the end-to-end encryption, which is required"),

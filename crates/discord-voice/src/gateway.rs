@@ -88,6 +88,12 @@ impl Shard {
         self.number
     }
 
+    /// How many there are.
+    #[must_use]
+    pub const fn total(&self) -> u32 {
+        self.total.get()
+    }
+
     /// Whether a guild's events come on it (Discord docs, Gateway, "Sharding").
     #[must_use]
     pub fn has(&self, guild: GuildId) -> bool {

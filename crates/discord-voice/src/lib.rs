@@ -18,7 +18,7 @@ mod manager;
 
 #[cfg(feature = "tokio")]
 pub use {
-    api::{CallStats, Connect, ConnectError, Driver, Events, LeaveError, Playback, VoiceClient},
+    api::{CallStats, Connect, ConnectError, Driver, DropStats, Events, LeaveError, Playback, VoiceClient},
     driver::{MediaStats, PlaybackEnd, PlaybackStatus, Receive, Received},
     manager::{Join, JoinError, VoiceManager, VoiceManagerBuilder},
     voice_ws::{CertificateError, Connector, TransportError},
@@ -38,7 +38,8 @@ pub use voice_ws::{Advice, Cause, Endpoint, EndpointError, Identity as ConnectIn
 
 pub use {
     call::{
-        CallCommand, CallInput, CallOutput, CallSession, ConnectionState, JoinTimes, MediaCommand, UdpAction, WsAction,
+        CallCommand, CallCounters, CallInput, CallOutput, CallSession, ConnectionState, JoinTimes, MediaCommand,
+        UdpAction, WsAction,
     },
     config::{Config, E2ee},
     event::{EndReason, Event, Missing, Restrictions},

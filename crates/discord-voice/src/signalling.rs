@@ -1,6 +1,7 @@
 //! The main gateway's half of a call: in which channel, on which voice server; no I/O, no clock.
 
 mod attempts;
+mod events;
 #[cfg(test)]
 mod tests;
 
@@ -10,11 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use voice_model::{ChannelId, SessionId, UpdateVoiceState, UserId, VoiceServerUpdate, VoiceState};
+use voice_model::{ChannelId, SessionId, UpdateVoiceState, UserId};
 use voice_ws::{Advice, Cause, Identity};
 
 use self::attempts::{Attempts, Next};
-use crate::{Config, EndReason, Event, GatewayEvent, JoinCollector, JoinInfo, Missing, Restrictions, call::later};
+use crate::{Config, EndReason, Event, JoinCollector, JoinInfo, Missing, Restrictions, call::later};
 
 /// Keeps one guild's call where it should be, from the first opcode 4 to the last.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(crate) struct Signalling {
     followed_at: Option<Instant>,
     /// The channel that this user asked to be moved to, and until when an answer is waited for.
     moving: Option<(ChannelId, Instant)>,
+    /// A server was named while that is under way; it is followed once the channel is known.
+    is_held: bool,
     /// Another session of the same user came into voice.
     taken_over: bool,
     outputs: VecDeque<Signal>,
@@ -124,6 +127,7 @@ impl Signalling {
             is_offline: false,
             followed_at: None,
             moving: None,
+            is_held: false,
             taken_over: false,
             outputs: VecDeque::new(),
         }
@@ -131,20 +135,6 @@ impl Signalling {
 
     pub(crate) fn poll_output(&mut self) -> Option<Signal> {
         self.outputs.pop_front()
-    }
-
-    /// Takes an event of the main gateway.
-    pub(crate) fn handle_event(&mut self, now: Instant, event: &GatewayEvent) {
-        if matches!(self.phase, Phase::Over) {
-            return;
-        }
-        match event {
-            GatewayEvent::VoiceState(state) => self.handle_voice_state(now, state),
-            GatewayEvent::VoiceServer(update) => self.handle_voice_server(now, update),
-            GatewayEvent::Ready { session_id, .. } => self.handle_ready(now, session_id.as_ref()),
-            GatewayEvent::Resumed { .. } => self.handle_resumed(now),
-            GatewayEvent::Disconnected { .. } => self.is_offline = true,
-        }
     }
 
     /// The main gateway did not take what was sent last.
@@ -156,25 +146,36 @@ impl Signalling {
             Phase::Leaving { then: Then::End(reason), .. } => self.end(reason),
             // Without leaving the next join may be answered by nothing: it has a limit then, as always.
             Phase::Leaving { then: Then::Join, .. } => self.rejoin(now, reason),
-            phase => self.phase = phase,
+            phase => {
+                self.phase = phase;
+                self.fail_move(now);
+            }
         }
     }
 
-    /// What was sent last is still waiting for its turn.
-    pub(crate) fn handle_delayed(&mut self, delay: Duration) {
-        if let Phase::Joining { until, .. } | Phase::Leaving { until, .. } = &mut self.phase {
-            *until = later(*until, delay);
+    /// What was sent last is still waiting for its turn: the time for its answer begins with that.
+    pub(crate) fn handle_delayed(&mut self, now: Instant, delay: Duration) {
+        let sent = later(now, delay);
+        let answered = later(sent, self.config.gateway_timeout);
+        match &mut self.phase {
+            Phase::Joining { until, .. } => *until = answered,
+            Phase::Leaving { until, .. } => *until = later(sent, self.config.leave_timeout),
+            _ => {}
         }
         if let Some((_, until)) = &mut self.moving {
-            *until = later(*until, delay);
+            *until = answered;
         }
     }
 
     /// Moves this user to another channel, or there at last.
     pub(crate) fn move_to(&mut self, now: Instant, channel: ChannelId) {
         match self.phase {
-            Phase::Joined | Phase::Waiting { .. } if self.collector.channel() != Some(channel) => {
-                self.moving = Some((channel, later(now, self.config.gateway_timeout)));
+            Phase::Joined | Phase::Waiting { .. }
+                if self.collector.channel() != Some(channel) || self.moving.is_some() =>
+            {
+                // Back to where it is: whether the move that is taken back was done already is told, or not.
+                let is_away = self.collector.channel() != Some(channel);
+                self.moving = is_away.then(|| (channel, later(now, self.config.gateway_timeout)));
                 self.update(Some(channel));
             }
             Phase::Joining { .. } => {
@@ -213,11 +214,13 @@ impl Signalling {
             // What the main gateway said has ended it already.
             return;
         }
+        let may_follow = matches!(reason, EndReason::Session { advice: Advice::Wait, .. });
+        if self.taken_over && !may_follow {
+            // Joining again would take the place back, and so on without an end.
+            return self.stop(now, EndReason::TakenOver);
+        }
         match reason {
-            EndReason::Session { advice: Advice::Wait, cause } => {
-                self.outputs.push_back(Signal::Event(Event::Released(cause)));
-                self.phase = Phase::Waiting { until: later(now, self.config.follow_timeout), reason };
-            }
+            EndReason::Session { advice: Advice::Wait, cause } => self.wait(now, cause, reason),
             EndReason::Session { advice: Advice::Rejoin, cause } => {
                 // Nobody knows yet that there is a way to the voice server: the caller is told why there is none.
                 let is_worth_it = was_connected || !self.attempts.is_first() || matches!(cause, Cause::Closed(_));
@@ -231,8 +234,8 @@ impl Signalling {
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.attempts.handle_timeout(now);
-        if let Some((channel, _)) = self.moving.take_if(|(_, until)| now >= *until) {
-            self.outputs.push_back(Signal::Event(Event::MoveFailed(channel)));
+        if self.moving.is_some_and(|(_, until)| now >= until) {
+            self.fail_move(now);
         }
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
@@ -310,111 +313,11 @@ impl Signalling {
         }
     }
 
-    fn handle_voice_state(&mut self, now: Instant, state: &VoiceState) {
-        if state.user_id != self.user || state.guild_id != Some(self.wish.guild_id) {
-            return;
-        }
-        if self.main_session.as_ref().is_some_and(|own| *own != state.session_id) {
-            // Another process with the same token. Its session is no use to us.
-            self.taken_over = state.channel_id.is_some();
-            return;
-        }
-        let before = self.collector.channel();
-        self.collector.handle_voice_state(state);
-        let Some(channel) = state.channel_id else { return self.handle_no_channel(now) };
-        self.taken_over = false;
-        let restrictions = Restrictions { mute: state.mute, deaf: state.deaf, suppress: state.suppress };
-        if restrictions != self.restrictions {
-            self.restrictions = restrictions;
-            self.outputs.push_back(Signal::Event(Event::Restricted(restrictions)));
-        }
-        self.moving.take_if(|(wanted, _)| *wanted == channel);
-        match &mut self.phase {
-            Phase::Joining { in_channel, .. } => {
-                *in_channel |= self.wish.channel_id == Some(channel);
-                self.connect_if_complete(now);
-            }
-            Phase::Joined | Phase::Waiting { .. } | Phase::BackingOff { .. } => {
-                self.wish.channel_id = Some(channel);
-                if before != Some(channel) {
-                    self.outputs.push_back(Signal::Event(Event::Moved(channel)));
-                    self.follow_channel(now);
-                }
-            }
-            Phase::Leaving { .. } | Phase::Over => {}
-        }
-    }
-
-    /// This user is in no channel any more.
-    fn handle_no_channel(&mut self, now: Instant) {
-        match std::mem::replace(&mut self.phase, Phase::Over) {
-            // The answer to an earlier leave, which was not waited for any longer.
-            phase @ Phase::Joining { in_channel: false, .. } => self.phase = phase,
-            Phase::Leaving { then: Then::Join, .. } => self.join(now),
-            Phase::Leaving { then: Then::End(reason), .. } => self.end(reason),
-            Phase::Joining { .. } | Phase::Joined | Phase::Waiting { .. } | Phase::BackingOff { .. } => {
-                self.end(EndReason::Disconnected);
-            }
-            Phase::Over => {}
-        }
-    }
-
-    fn handle_voice_server(&mut self, now: Instant, update: &VoiceServerUpdate) {
-        if update.guild_id != self.wish.guild_id {
-            return;
-        }
-        self.collector.handle_voice_server(update);
-        match self.phase {
-            Phase::Joining { .. } => self.connect_if_complete(now),
-            Phase::Joined | Phase::Waiting { .. } if update.endpoint.is_none() => {
-                // Not allocated yet, or gone: never the old endpoint with the new token.
-                self.outputs.push_back(Signal::Release);
-                let until = later(now, self.config.follow_timeout);
-                self.phase = Phase::Waiting { until, reason: EndReason::NoServer };
-            }
-            Phase::Joined | Phase::Waiting { .. } => self.follow_server(now),
-            _ => {}
-        }
-    }
-
-    /// A new session of the bot's own gateway connection: whatever was in voice before is gone. Some libraries tell it
-    /// late: then it may be the session that the call is in already.
-    fn handle_ready(&mut self, now: Instant, session_id: Option<&SessionId>) {
-        let before = std::mem::replace(&mut self.main_session, session_id.cloned());
-        if session_id.is_some() {
-            let known = before.as_ref().or_else(|| self.collector.session());
-            // A join that is not answered yet was sent in this session, unless there was none to send it in.
-            let is_unanswered = known.is_none() && !self.is_offline && matches!(self.phase, Phase::Joining { .. });
-            if known == session_id || is_unanswered {
-                return self.handle_resumed(now);
-            }
-        }
-        (self.is_offline, self.taken_over) = (false, false);
-        match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Leaving { then: Then::End(reason), .. } => self.end(reason),
-            Phase::Over => {}
-            _ => self.join(now),
-        }
-    }
-
-    /// The bot's own gateway connection goes on. What was sent while it was lost may not have arrived.
-    fn handle_resumed(&mut self, now: Instant) {
-        if !std::mem::take(&mut self.is_offline) {
-            return;
-        }
-        let follow_until = later(now, self.config.follow_timeout);
-        match &mut self.phase {
-            Phase::Waiting { until, .. } => *until = follow_until,
-            Phase::Joining { .. } => self.join(now),
-            Phase::BackingOff { .. } | Phase::Leaving { then: Then::Join, .. } => self.leave_first(now),
-            Phase::Joined | Phase::Leaving { .. } | Phase::Over => {}
-        }
-    }
-
     /// Asks to be in the channel. What is known belongs to an earlier join: it is never used for this one.
     fn join(&mut self, now: Instant) {
         self.collector = JoinCollector::new(self.wish.guild_id, self.user);
-        self.moving = None;
+        self.is_held = false;
+        self.fail_move(now);
         self.update(self.wish.channel_id);
         self.phase = Phase::Joining { until: later(now, self.config.gateway_timeout), in_channel: false };
     }
@@ -439,36 +342,11 @@ impl Signalling {
         self.outputs.push_back(Signal::Connect(info));
     }
 
-    /// Follows to the server that was named last.
-    fn follow_server(&mut self, now: Instant) {
-        let Some(named) = self.collector.connect_info() else { return };
-        let named = match named {
-            Ok(named) => named,
-            Err(error) => return self.rejoin(now, EndReason::Endpoint(error)),
-        };
-        // Both compared: the same endpoint with a new token is a new session.
-        let is_in_use = self.used.as_ref().is_some_and(|used| is_same_server(used, &named));
-        if !is_in_use || !matches!(self.phase, Phase::Joined) {
-            self.followed_at = Some(now);
-            self.connect(named);
-        }
-    }
-
-    /// Follows into a channel whose server was named before the channel was. With the old channel's id the call would
-    /// look for an end-to-end encrypted group in which nobody is.
-    fn follow_channel(&mut self, now: Instant) {
-        let just_followed = self.followed_at.is_some_and(|at| now.saturating_duration_since(at) <= EARLY_SERVER);
-        let (Some(used), Some(Ok(named))) = (&self.used, self.collector.connect_info()) else { return };
-        let is_other_channel = used.channel_id != named.channel_id && is_same_server(used, &named);
-        if just_followed && is_other_channel && matches!(self.phase, Phase::Joined) {
-            self.connect(named);
-        }
-    }
-
     /// Leaves and joins again, after a while, unless that was tried often enough.
     fn rejoin(&mut self, now: Instant, reason: EndReason) {
         match self.attempts.next(now, &reason, &self.config) {
             Next::GiveUp => self.stop(now, reason),
+            Next::Wait(cause) => self.wait(now, cause, reason),
             Next::Rejoin { attempt, after, fall_back } => {
                 if fall_back {
                     self.outputs.push_back(Signal::FallBack);
@@ -480,6 +358,20 @@ impl Signalling {
                     self.leave_first(now);
                 }
             }
+        }
+    }
+
+    /// Waits for what the main gateway may say of a server that is gone.
+    fn wait(&mut self, now: Instant, cause: Cause, reason: EndReason) {
+        self.outputs.push_back(Signal::Event(Event::Released(cause)));
+        self.phase = Phase::Waiting { until: later(now, self.config.follow_timeout), reason };
+    }
+
+    /// Nothing comes of a move of our own, if there is one.
+    fn fail_move(&mut self, now: Instant) {
+        if let Some((channel, _)) = self.moving.take() {
+            self.outputs.push_back(Signal::Event(Event::MoveFailed(channel)));
+            self.follow_held(now);
         }
     }
 
@@ -515,10 +407,3 @@ impl Signalling {
         self.outputs.push_back(Signal::Update(UpdateVoiceState { channel_id, ..self.wish }));
     }
 }
-
-fn is_same_server(one: &Identity, other: &Identity) -> bool {
-    one.endpoint == other.endpoint && one.token == other.token
-}
-
-/// How long before the channel of a move its server may be named.
-const EARLY_SERVER: Duration = Duration::from_secs(2);

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     error::Error,
     fmt,
+    ops::AddAssign,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -130,6 +131,33 @@ pub struct SessionStats {
     pub interruptions: u64,
     /// Times the session was resumed.
     pub resumes: u64,
+}
+
+/// The counters of several sessions together.
+impl AddAssign for SessionStats {
+    fn add_assign(&mut self, other: Self) {
+        // Taken apart, so that none can be forgotten.
+        let Self {
+            heartbeats_sent,
+            heartbeats_acknowledged,
+            messages_received,
+            messages_malformed,
+            messages_oversized,
+            messages_unknown,
+            sequence_gaps,
+            interruptions,
+            resumes,
+        } = other;
+        self.heartbeats_sent += heartbeats_sent;
+        self.heartbeats_acknowledged += heartbeats_acknowledged;
+        self.messages_received += messages_received;
+        self.messages_malformed += messages_malformed;
+        self.messages_oversized += messages_oversized;
+        self.messages_unknown += messages_unknown;
+        self.sequence_gaps += sequence_gaps;
+        self.interruptions += interruptions;
+        self.resumes += resumes;
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

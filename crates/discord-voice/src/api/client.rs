@@ -7,7 +7,7 @@ use std::{
     io,
     num::NonZeroUsize,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -20,7 +20,7 @@ use voice_ws::{Connector, Identity, SessionStats, TransportError};
 
 use super::{Events, Playback};
 use crate::{
-    Config, ConnectionState, E2ee, EndReason, Handover, JoinTimes,
+    CallCounters, Config, ConnectionState, E2ee, EndReason, Handover, JoinTimes,
     driver::{
         CallParts, CallShared, ControlCommand, ControlState, Listeners, MediaStats, OnEnd, Origin, PlaybackEnd,
         PlaybackShared, Playing, Receive, Shards, ring, start,
@@ -146,10 +146,49 @@ struct Inner {
     playing: Mutex<Option<Playback>>,
 }
 
+/// The way to a call's control. It does not keep the call alive.
+#[derive(Clone)]
+pub(super) struct Commands {
+    sender: mpsc::WeakSender<ControlCommand>,
+    shared: Arc<CallShared>,
+}
+
+impl Commands {
+    /// Hands a command on without waiting. One for which there is no place is counted.
+    pub(super) fn try_send(&self, command: ControlCommand) -> Result<(), PlaybackEnd> {
+        let Some(sender) = self.sender.upgrade() else { return Err(PlaybackEnd::CallEnded) };
+        sender.try_send(command).map_err(|error| match error {
+            mpsc::error::TrySendError::Closed(_) => PlaybackEnd::CallEnded,
+            mpsc::error::TrySendError::Full(_) => {
+                self.shared.dropped.commands.fetch_add(1, Ordering::Relaxed);
+                PlaybackEnd::Refused
+            }
+        })
+    }
+}
+
+/// What was dropped because a queue of the call was full: of what its handles asked for, of what they were to be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DropStats {
+    /// Commands: to play, pause, resume, stop, move, mute or update.
+    pub commands: u64,
+    /// Listeners, whose streams ended at once.
+    pub listeners: u64,
+    /// Events of the main gateway.
+    pub gateway_events: u64,
+    /// Events for the reader of [`Events`], who was told with [`Event::Lagged`](crate::Event::Lagged).
+    pub events: u64,
+}
+
 /// The figures of a call.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct CallStats {
+    /// The counters of the call itself, such as its rejoins.
+    pub call: CallCounters,
+    /// What was dropped because a queue was full.
+    pub dropped: DropStats,
     /// What the group and the transitions of the end-to-end encryption did and refused in this session; frames are counted
     /// in [`media`](Self::media).
     pub dave: DaveStats,
@@ -163,7 +202,7 @@ pub struct CallStats {
     pub media: MediaStats,
     /// The transport encryption.
     pub mode: Option<Mode>,
-    /// The gateway session's counters.
+    /// The gateway sessions' counters, of all that the call has had together.
     pub session: SessionStats,
 }
 
@@ -189,14 +228,11 @@ impl VoiceClient {
     pub fn play(&self, source: impl FrameSource) -> Playback {
         let shared = Arc::new(PlaybackShared::default());
         let playing = Playing::new(Box::new(source), Arc::clone(&shared));
-        if let Err(error) = self.0.commands.try_send(ControlCommand::Play(playing)) {
-            let end = match error {
-                mpsc::error::TrySendError::Full(_) => PlaybackEnd::Refused,
-                mpsc::error::TrySendError::Closed(_) => PlaybackEnd::CallEnded,
-            };
+        let commands = self.commands();
+        if let Err(end) = commands.try_send(ControlCommand::Play(playing)) {
             shared.end(end);
         }
-        let playback = Playback { shared, commands: self.0.commands.downgrade() };
+        let playback = Playback { shared, commands };
         *self.0.playing.lock().unwrap_or_else(PoisonError::into_inner) = Some(playback.clone());
         playback
     }
@@ -219,14 +255,24 @@ impl VoiceClient {
     /// The main gateway named another server or a new token: connects there. What plays and who listens
     /// carries over. With a manager this happens by itself.
     pub fn update(&self, info: Identity) {
-        let _ = self.0.commands.try_send(ControlCommand::Update(info));
+        let _ = self.commands().try_send(ControlCommand::Update(info));
+    }
+
+    fn commands(&self) -> Commands {
+        Commands { sender: self.0.commands.downgrade(), shared: Arc::clone(&self.0.shared) }
     }
 
     /// The figures of the call, media at most a second old.
     #[must_use]
     pub fn stats(&self) -> CallStats {
         let state = self.0.state.borrow();
+        let dropped = &self.0.shared.dropped;
+        let [commands, listeners, gateway_events, events] =
+            [&dropped.commands, &dropped.listeners, &dropped.gateway_events, &dropped.events]
+                .map(|counter| counter.load(Ordering::Relaxed));
         CallStats {
+            call: state.counters,
+            dropped: DropStats { commands, listeners, gateway_events, events },
             dave: state.dave_stats.clone(),
             join: state.times,
             latency: state.latency,
@@ -266,6 +312,8 @@ impl VoiceClient {
     /// Gives the call up for another process to [take over](Driver::attach), and ends it here: without a word to the main
     /// gateway, and so that the voice server keeps the session for a while. `None`, and nothing happens, if the call is not
     /// connected.
+    ///
+    /// Once this was polled the call may be given up: who drops the future then loses it.
     pub async fn detach(&self) -> Option<Handover> {
         let (answer, handover) = oneshot::channel();
         self.0.commands.send(ControlCommand::Detach(answer)).await.ok()?;
@@ -277,13 +325,13 @@ impl VoiceClient {
     /// [`Event::MoveFailed`](crate::Event::MoveFailed) that it has not answered. Only a call that a
     /// [`VoiceManager`](crate::VoiceManager) joined can be moved.
     pub fn move_to(&self, channel: ChannelId) {
-        let _ = self.0.commands.try_send(ControlCommand::MoveTo(channel));
+        let _ = self.commands().try_send(ControlCommand::MoveTo(channel));
     }
 
     /// Mutes or deafens this user, as others see it; never waits. Only in a call that a
     /// [`VoiceManager`](crate::VoiceManager) joined.
     pub fn set_self(&self, mute: bool, deaf: bool) {
-        let _ = self.0.commands.try_send(ControlCommand::SetSelf { mute, deaf });
+        let _ = self.commands().try_send(ControlCommand::SetSelf { mute, deaf });
     }
 
     /// How far the call is.
@@ -308,7 +356,8 @@ impl VoiceClient {
         }
     }
 
-    /// Leaves, and waits up to a second for the server to acknowledge it. What plays is cut off.
+    /// Leaves, and waits for the servers to acknowledge it: the main gateway within
+    /// [`leave_timeout`](Config::leave_timeout), then the voice gateway within two seconds. What plays is cut off.
     ///
     /// # Errors
     ///

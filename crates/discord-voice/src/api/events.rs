@@ -80,10 +80,13 @@ impl fmt::Debug for Events {
 }
 
 impl EventSender {
-    pub(crate) fn send(&self, event: Event) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.events.try_send(event) {
+    /// Returns `false` if there was no place for it. That nobody wants to read it is no loss.
+    pub(crate) fn send(&self, event: Event) -> bool {
+        let is_full = matches!(self.events.try_send(event), Err(mpsc::error::TrySendError::Full(_)));
+        if is_full {
             self.shared.missed.fetch_add(1, Ordering::Relaxed);
         }
+        !is_full
     }
 
     /// Lets the events end with this reason.
@@ -102,7 +105,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_end_is_never_dropped_and_comes_last() {
+    async fn w18_the_end_is_never_dropped_and_comes_last() {
         let (sender, mut events) = events();
         for user in 0..300 {
             sender.send(Event::UserLeft(UserId::new(user)));
@@ -114,5 +117,15 @@ mod tests {
         }
         assert!(matches!(events.next().await, Some(Event::Ended(EndReason::Disconnected))));
         assert!(events.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn w18_who_stops_reading_keeps_nothing_and_hinders_nothing() {
+        let (sender, events) = events();
+        let shared = Arc::downgrade(&sender.shared);
+        drop(events);
+        assert!((0..300).all(|user| sender.send(Event::UserLeft(UserId::new(user)))));
+        sender.end(EndReason::Disconnected);
+        assert!(shared.upgrade().is_none(), "nothing is registered anywhere");
     }
 }

@@ -2,16 +2,14 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::sync::mpsc::WeakSender;
-
+use super::client::Commands;
 use crate::driver::{ControlCommand, PlaybackEnd, PlaybackShared, PlaybackStatus};
 
 /// Something that was put on to play. Dropping it changes nothing.
 #[derive(Clone)]
 pub struct Playback {
     pub(super) shared: Arc<PlaybackShared>,
-    /// Weak: a playback does not keep a call alive.
-    pub(super) commands: WeakSender<ControlCommand>,
+    pub(super) commands: Commands,
 }
 
 impl Playback {
@@ -54,9 +52,7 @@ impl Playback {
     }
 
     fn command(&self, command: ControlCommand) {
-        if let Some(commands) = self.commands.upgrade() {
-            let _ = commands.try_send(command);
-        }
+        let _ = self.commands.try_send(command);
     }
 }
 

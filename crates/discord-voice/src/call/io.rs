@@ -183,6 +183,20 @@ pub enum ConnectionState {
     Ended,
 }
 
+/// The counters of a call, across all the voice servers that it was on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallCounters {
+    /// Connections to voice servers that were begun; a session that is resumed counts once.
+    pub connections: u64,
+    /// Attempts to join again.
+    pub rejoins: u64,
+    /// Messages to the voice gateway that were dropped, because too many waited for the end of an interruption.
+    pub messages_dropped: u64,
+    /// Speakers that were forgotten, because there were more than a call remembers.
+    pub speakers_dropped: u64,
+}
+
 /// How long each step of joining took, from the start of the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -22,11 +22,11 @@ use super::{
     playing::{PlaybackShared, Playing},
     ring::ReceiveSink,
     shard::{ShardCommand, ShardHandle, Shards},
-    shared::CallShared,
+    shared::{CallShared, LinkFault},
 };
 use crate::{
-    CallCommand, CallInput, CallOutput, CallSession, Config, ConnectionState, EndReason, Event, GatewayEvent, Handover,
-    JoinInfo, JoinTimes, MediaCommand, Missing, UdpAction, WsAction,
+    CallCommand, CallCounters, CallInput, CallOutput, CallSession, Config, ConnectionState, EndReason, Event,
+    GatewayEvent, Handover, JoinInfo, JoinTimes, MediaCommand, Missing, UdpAction, WsAction,
     api::{EventSender, Events},
 };
 
@@ -80,6 +80,7 @@ pub(crate) struct ControlState {
     pub(crate) mode: Option<Mode>,
     pub(crate) times: JoinTimes,
     pub(crate) session: SessionStats,
+    pub(crate) counters: CallCounters,
     pub(crate) latency: Option<Duration>,
     pub(crate) mean_latency: Option<Duration>,
     pub(crate) e2ee: DaveStatus,
@@ -102,12 +103,15 @@ pub(crate) struct CallParts {
 pub(crate) struct Listeners {
     key: usize,
     shard: ShardHandle,
+    shared: Arc<CallShared>,
 }
 
 impl Listeners {
     /// Adds one. A thread too busy to take it drops it, which ends its stream.
     pub(crate) fn add(&self, sink: ReceiveSink) {
-        self.shard.send_now(self.key, ShardCommand::Listen(sink));
+        if !self.shard.send_now(self.key, ShardCommand::Listen(sink)) {
+            self.shared.dropped.listeners.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -127,7 +131,7 @@ pub(crate) fn start(
     let (state, state_receiver) = watch::channel(ControlState::default());
     let shared = Arc::new(CallShared::default());
     let (key, shard) = shards.assign();
-    let listeners = Listeners { key, shard: shard.clone() };
+    let listeners = Listeners { key, shard: shard.clone(), shared: Arc::clone(&shared) };
     let fault_after = config.media_fault_after;
     let (call, gateway) = match origin {
         Origin::Known(info) => (CallSession::new(clock(), config, info, seed()), None),
@@ -152,6 +156,7 @@ pub(crate) fn start(
         links: 0,
         socket: None,
         commands: receiver,
+        is_forsaken: false,
         events: event_sender,
         state,
         shared: Arc::clone(&shared),
@@ -179,6 +184,8 @@ struct Control {
     /// The media socket while it is still used for discovery.
     socket: Option<UdpSocket>,
     commands: mpsc::Receiver<ControlCommand>,
+    /// Nobody has a handle any more.
+    is_forsaken: bool,
     events: EventSender,
     state: watch::Sender<ControlState>,
     shared: Arc<CallShared>,
@@ -214,13 +221,16 @@ impl Control {
                     let input = received.map_or(CallInput::UdpUnreachable, |len| CallInput::Datagram(&datagram[..len]));
                     self.call.handle_input(clock(), input);
                 }
-                command = self.commands.recv() => match command {
+                command = self.commands.recv(), if !self.is_forsaken => match command {
                     Some(command) => {
                         if let Err(reason) = self.handle_command(command).await {
                             break reason;
                         }
                     }
-                    None => self.command(CallCommand::Leave),
+                    None => {
+                        self.is_forsaken = true;
+                        self.command(CallCommand::Leave);
+                    }
                 },
                 signal = next_signal(&mut self.gateway) => match signal {
                     GatewaySignal::Event(event) => self.call.handle_input(clock(), CallInput::Gateway(&event)),
@@ -270,7 +280,7 @@ impl Control {
                             self.links += 1;
                             self.command_shard(ShardCommand::Start(self.links, socket, sender, receiver)).await;
                         }
-                        Some(Err(error)) => self.socket_failed(&error),
+                        Some(Err(error)) => self.socket_failed(&error.to_string()),
                         None => tracing::error!("media without a socket"),
                     }
                 }
@@ -289,7 +299,9 @@ impl Control {
                         self.publish();
                         self.state.send_modify(|state| state.connected = true);
                     }
-                    self.events.send(event);
+                    if !self.events.send(event) {
+                        self.shared.dropped.events.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
                 CallOutput::Timeout(deadline) => return Ok(deadline),
             }
@@ -332,10 +344,17 @@ impl Control {
 
     /// The media thread has something to say.
     fn handle_media(&mut self) {
+        if self.shared.is_abandoned() {
+            return self.media_thread_gone();
+        }
         // A fault of an older link is over with it.
-        if let Some((_, fault)) = self.shared.take_fault().filter(|(link, _)| *link == self.links) {
-            tracing::debug!(%fault, "media does not get through any more");
-            self.call.handle_input(clock(), CallInput::MediaFailed(fault));
+        match self.shared.take_fault().filter(|(link, _)| *link == self.links) {
+            Some((_, LinkFault::Media(fault))) => {
+                tracing::debug!(%fault, "media does not get through any more");
+                self.call.handle_input(clock(), CallInput::MediaFailed(fault));
+            }
+            Some((_, LinkFault::Socket(error))) => self.socket_failed(&error),
+            None => {}
         }
         let silent = self.shared.silent_generation();
         // Audio that was asked for meanwhile is not taken back.
@@ -376,12 +395,16 @@ impl Control {
                 self.socket = Some(socket);
                 self.call.handle_input(clock(), CallInput::UdpOpened);
             }
-            Err(error) => self.socket_failed(&error),
+            Err(error) => self.socket_failed(&error.to_string()),
         }
     }
 
-    fn socket_failed(&mut self, error: &std::io::Error) {
-        self.call.handle_input(clock(), CallInput::UdpFailed(&error.to_string()));
+    fn socket_failed(&mut self, error: &str) {
+        self.call.handle_input(clock(), CallInput::UdpFailed(error));
+    }
+
+    fn media_thread_gone(&mut self) {
+        self.socket_failed("the media thread is gone");
     }
 
     fn command(&mut self, command: CallCommand) {
@@ -391,7 +414,9 @@ impl Control {
     /// Not `&self`: a socket is not `Sync`, and the task has to be `Send`.
     #[expect(clippy::needless_pass_by_ref_mut, reason = "a shared reference would not be Send")]
     async fn command_shard(&mut self, command: ShardCommand) {
-        self.shard.shard.send(self.shard.key, command).await;
+        if !self.shard.shard.send(self.shard.key, command).await {
+            self.shared.abandon();
+        }
     }
 
     /// Makes the figures readable.
@@ -403,6 +428,7 @@ impl Control {
                 state.missing = self.call.missing();
             }
             state.session = self.call.session_stats();
+            state.counters = *self.call.counters();
             (state.latency, state.mean_latency) = (self.call.latency(), self.call.mean_latency());
             state.mode = self.call.mode();
             state.times = *self.call.times();

@@ -18,7 +18,7 @@ use voice_udp::{
 use super::{
     playing::{PlaybackEnd, PlaybackShared, PlaybackStatus, Playing},
     ring::{ReceiveSink, Received},
-    shared::{CallShared, MediaStats},
+    shared::{CallShared, LinkFault, MediaStats},
 };
 use crate::MediaCommand;
 
@@ -57,6 +57,7 @@ struct Link {
     /// Audio may leave.
     begun: bool,
     errors: u64,
+    oversized: u64,
     unheard: u64,
 }
 
@@ -100,9 +101,13 @@ impl MediaCall {
         poller: &mut Poller,
         key: usize,
         (mut socket, sender, receiver): (Socket, Sender, Receiver),
-    ) -> io::Result<()> {
+    ) {
         self.stop(now, poller);
-        poller.add(&mut socket, key)?;
+        if let Err(error) = poller.add(&mut socket, key) {
+            tracing::error!(%error, "a media socket cannot be waited for");
+            self.shared.media_failed(number, LinkFault::Socket(error.to_string()));
+            return;
+        }
         self.link = Some(Link {
             number,
             socket,
@@ -113,10 +118,10 @@ impl MediaCall {
             failed: false,
             begun: false,
             errors: 0,
+            oversized: 0,
             unheard: 0,
         });
         (self.last_round, self.ticked) = (round, false);
-        Ok(())
     }
 
     /// Gives up the link.
@@ -268,7 +273,7 @@ impl MediaCall {
                     link.report(fault, &self.shared);
                     self.give_out(now);
                 }
-                Ok(Some(_)) => link.errors += 1,
+                Ok(Some(_)) => link.oversized += 1,
                 Ok(None) => return false,
                 // A refused port, reported for an earlier datagram: one is not the end of anything.
                 Err(error) => link.failed(now, &error, &self.shared),
@@ -368,6 +373,7 @@ impl Link {
             pongs: self.keepalive.answered(),
             socket_errors: self.errors,
             unreachable: self.health.unreachable(),
+            oversized: self.oversized,
             unheard: self.unheard,
         }
     }
@@ -379,8 +385,15 @@ impl Link {
         {
             // They say why, to who hears of it.
             shared.publish(self.figures(), true);
-            shared.media_failed(self.number, fault);
+            shared.media_failed(self.number, LinkFault::Media(fault));
         }
+    }
+}
+
+impl Drop for MediaCall {
+    /// Whatever ends the media thread, its calls hear of it.
+    fn drop(&mut self) {
+        self.shared.abandon();
     }
 }
 

@@ -106,26 +106,29 @@ impl Drop for Shards {
 }
 
 impl ShardHandle {
-    /// Hands a command to the thread; waits, without blocking others, while its queue is full.
-    pub(crate) async fn send(&self, key: usize, command: ShardCommand) {
+    /// Hands a command to the thread; waits, without blocking others, while its queue is full. Returns whether there is
+    /// a thread to take it.
+    pub(crate) async fn send(&self, key: usize, command: ShardCommand) -> bool {
         let mut message = Some((key, command));
         loop {
             match self.commands.try_send(message) {
                 Ok(()) => break,
-                Err(TrySendError::Disconnected(_)) => return,
+                Err(TrySendError::Disconnected(_)) => return false,
                 Err(TrySendError::Full(unsent)) => message = unsent,
             }
             let _ = self.waker.wake();
-            tokio::task::yield_now().await;
+            tokio::time::sleep(RETRY).await;
         }
         let _ = self.waker.wake();
+        true
     }
 
-    /// Hands a command to the thread at once, or drops it when the queue is full. What arrives after this is seen
-    /// with the command in force.
-    pub(crate) fn send_now(&self, key: usize, command: ShardCommand) {
-        let _ = self.commands.try_send(Some((key, command)));
+    /// Hands a command to the thread at once, or drops it when the queue is full and returns `false`. What arrives after
+    /// this is seen with the command in force.
+    pub(crate) fn send_now(&self, key: usize, command: ShardCommand) -> bool {
+        let is_sent = self.commands.try_send(Some((key, command))).is_ok();
         let _ = self.waker.wake();
+        is_sent
     }
 
     /// Takes a call out of the thread, without waiting. A queue that is full for long means that the thread is gone.
@@ -224,10 +227,7 @@ impl Shard {
             }
             ShardCommand::Start(link, socket, sender, receiver) => {
                 let round = self.pacer.round_at(now);
-                if let Err(error) = call.start(now, (link, round), &mut self.poller, key, (socket, *sender, *receiver))
-                {
-                    tracing::error!(%error, "a media socket cannot be waited for");
-                }
+                call.start(now, (link, round), &mut self.poller, key, (socket, *sender, *receiver));
             }
             ShardCommand::Media(MediaCommand::Stop) => call.stop(now, &mut self.poller),
             ShardCommand::Media(command) => call.handle_command(now, command),
@@ -295,6 +295,8 @@ impl Shard {
     }
 }
 
+/// How long a full queue is given to empty.
+const RETRY: Duration = Duration::from_millis(1);
 /// Attempts to hand over a removal.
 const MAX_TRIES: usize = 10_000;
 /// Commands that may wait for a media thread.

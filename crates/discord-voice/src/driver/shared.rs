@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -31,8 +31,28 @@ pub struct MediaStats {
     pub socket_errors: u64,
     /// Those of them that say that the media server cannot be reached.
     pub unreachable: u64,
+    /// Datagrams longer than any packet, dropped unread.
+    pub oversized: u64,
     /// Datagrams of media that arrived while nobody listened, and were not even opened.
     pub unheard: u64,
+}
+
+/// What is wrong with the way to a media server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LinkFault {
+    /// The network.
+    Media(MediaFault),
+    /// The local socket, in the system's words.
+    Socket(String),
+}
+
+/// What a full queue of a call had no place for.
+#[derive(Debug, Default)]
+pub(crate) struct Dropped {
+    pub(crate) commands: AtomicU64,
+    pub(crate) listeners: AtomicU64,
+    pub(crate) gateway_events: AtomicU64,
+    pub(crate) events: AtomicU64,
 }
 
 /// Shared by one call's media, its control and its handles.
@@ -41,7 +61,10 @@ pub(crate) struct CallShared {
     stats: Mutex<MediaStats>,
     silent_generation: AtomicU64,
     /// What is wrong with media, and with the link of which number.
-    fault: Mutex<Option<(u64, MediaFault)>>,
+    fault: Mutex<Option<(u64, LinkFault)>>,
+    /// The media thread has given the call up.
+    is_abandoned: AtomicBool,
+    pub(crate) dropped: Dropped,
     /// Wakes control.
     pub(crate) notify: Notify,
 }
@@ -68,14 +91,24 @@ impl CallShared {
     }
 
     /// Media does not get through any more over the link with this number.
-    pub(super) fn media_failed(&self, link: u64, fault: MediaFault) {
+    pub(super) fn media_failed(&self, link: u64, fault: LinkFault) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some((link, fault));
         self.notify.notify_one();
     }
 
     /// What is newly wrong with media, and with the link of which number.
-    pub(crate) fn take_fault(&self) -> Option<(u64, MediaFault)> {
+    pub(crate) fn take_fault(&self) -> Option<(u64, LinkFault)> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// There is no media thread any more that would serve the call.
+    pub(super) fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.is_abandoned.load(Ordering::Acquire)
     }
 
     /// The last request for audio after which everything fell silent.

@@ -7,12 +7,15 @@ mod updates;
 use std::{
     collections::HashMap,
     fmt, io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        watch,
+    },
     time::{Instant, sleep_until, timeout_at},
 };
 use voice_dave::SigningKey;
@@ -23,7 +26,7 @@ use self::updates::Updates;
 use crate::{
     Config, Driver, E2ee, EndReason, GatewayEvent, Handover, Shard, VoiceGateway,
     api::VOICE_GATEWAY_LIMIT,
-    driver::{CallParts, ControlCommand, ControlState, GatewaySignal, MainGatewayCall, Origin, clock},
+    driver::{CallParts, CallShared, ControlCommand, ControlState, GatewaySignal, MainGatewayCall, Origin, clock},
 };
 
 pub use error::JoinError;
@@ -144,6 +147,9 @@ impl VoiceManager {
     /// the main gateway says of the guild from now on belongs to the call: it has to be told here as for a call that was
     /// [joined](Self::join), and only here. If the bot's own gateway connection has begun a new session meanwhile, the call
     /// is joined again in that one. Whether it is muted or deafened was decided there.
+    ///
+    /// The user is in one call of a guild: where there is a living one here, its end is waited for as long as a leave may
+    /// take, and then the hand-over ends with [`JoinError::Superseded`]. [Leave](Self::leave) first.
     pub fn attach(&self, handover: Handover) -> Join {
         Join::take_over(Arc::clone(&self.0), handover)
     }
@@ -174,9 +180,13 @@ impl Inner {
         let mut guilds = self.lock();
         match &event {
             GatewayEvent::Ready { session_id, shard } => {
-                guilds.sessions.retain(|(other, _)| other != shard);
+                // A bot with another number of shards has other sessions.
+                guilds.sessions.retain(|(other, _)| other != shard && other.total() == shard.total());
+                guilds.offline.retain(|other| other != shard && other.total() == shard.total());
                 guilds.sessions.extend(session_id.clone().map(|session| (*shard, session)));
             }
+            GatewayEvent::Disconnected { shard } if !guilds.offline.contains(shard) => guilds.offline.push(*shard),
+            GatewayEvent::Resumed { shard } => guilds.offline.retain(|other| other != shard),
             GatewayEvent::VoiceState(state) if state.user_id != self.user => return,
             _ => {}
         }
@@ -184,10 +194,8 @@ impl Inner {
             if !event.concerns(*id) {
                 continue;
             }
-            if let Some(call) = &guild.call
-                && call.signals.try_send(GatewaySignal::Event(event.clone())).is_err()
-            {
-                tracing::warn!(guild_id = %id, "a call that is over or too busy missed an event of the main gateway");
+            if let Some(call) = &guild.call {
+                call.signal(GatewaySignal::Event(event.clone()));
             }
         }
     }
@@ -212,6 +220,7 @@ impl Inner {
         let id = wish.guild;
         let mut guilds = self.lock();
         let session_id = guilds.sessions.iter().find(|(shard, _)| shard.has(id)).map(|(_, session)| session.clone());
+        let offline = guilds.offline.iter().find(|shard| shard.has(id)).copied();
         let guild = guilds.guilds.get_mut(&id).filter(|guild| guild.newest == wish.number)?;
         match &mut call {
             MainGatewayCall::Joined(info) => info.session_id = session_id,
@@ -221,13 +230,17 @@ impl Inner {
         }
         let wish = wish.number;
         let (sender, signals) = mpsc::channel(MAX_SIGNALS);
+        if let Some(shard) = offline {
+            let _ = sender.try_send(GatewaySignal::Event(GatewayEvent::Disconnected { shard }));
+        }
         let (inner, ended) = (Arc::clone(self), Arc::clone(self));
         let updates = Box::new(move |update| inner.update(update));
         let origin = Origin::MainGateway { call, updates, signals };
         let on_end = Box::new(move |_: &EndReason| ended.forget(id, wish));
         let parts = self.driver.start(Arc::new(config), origin, Some(on_end));
         let (commands, state) = (parts.commands.downgrade(), parts.state.clone());
-        guild.call = Some(Call { wish, commands, signals: sender, state });
+        let shared = Arc::clone(&parts.shared);
+        guild.call = Some(Call { wish, commands, signals: sender, state, shared });
         Some(parts)
     }
 
@@ -281,7 +294,7 @@ impl Inner {
             let guilds = self.lock();
             if let Some(call) = guilds.guilds.get(&update.guild_id).and_then(|guild| guild.call.as_ref()) {
                 // A call that cannot take it has limits of its own.
-                let _ = call.signals.try_send(GatewaySignal::Refused(error.to_string()));
+                call.signal(GatewaySignal::Refused(error.to_string()));
             }
         }
     }
@@ -302,6 +315,8 @@ struct State {
     guilds: HashMap<GuildId, Guild>,
     /// The sessions of the bot's connections to the main gateway, as far as they were told.
     sessions: Vec<(Shard, SessionId)>,
+    /// The connections that are lost and neither resumed nor ready again.
+    offline: Vec<Shard>,
     updates: Updates,
     /// A task waits for the next update's turn.
     is_sending: bool,
@@ -367,9 +382,18 @@ struct Call {
     commands: mpsc::WeakSender<ControlCommand>,
     signals: mpsc::Sender<GatewaySignal>,
     state: watch::Receiver<ControlState>,
+    shared: Arc<CallShared>,
 }
 
 impl Call {
+    fn signal(&self, signal: GatewaySignal) {
+        // One that is over needs to hear nothing any more.
+        if let Err(TrySendError::Full(_)) = self.signals.try_send(signal) {
+            self.shared.dropped.gateway_events.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!("a call that is too busy missed an event of the main gateway");
+        }
+    }
+
     fn is_living(&self) -> bool {
         self.state.borrow().ended.is_none()
     }

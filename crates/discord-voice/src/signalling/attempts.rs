@@ -31,6 +31,8 @@ pub(super) enum Next {
         /// The mode that was selected is the trouble.
         fall_back: bool,
     },
+    /// The main gateway is left to say what follows.
+    Wait(Cause),
     GiveUp,
 }
 
@@ -45,6 +47,11 @@ impl Attempts {
             count: 0,
             codes: Vec::new(),
         }
+    }
+
+    /// Attempts in a row, so far.
+    pub(super) const fn count(&self) -> u32 {
+        self.count
     }
 
     /// Whether the call never was connected, and nothing was tried but the first join.
@@ -83,8 +90,10 @@ impl Attempts {
             let window = policy.limit.and_then(|limit| limit.window);
             let counts = |at: Instant| window.is_none_or(|window| now.saturating_duration_since(at) <= window);
             let earlier = self.codes.iter().filter(|(met, at)| *met == code && counts(*at)).count();
-            if policy.action_after(u32::try_from(earlier).unwrap_or(u32::MAX)) == CloseAction::Stop {
-                return Next::GiveUp;
+            match policy.action_after(u32::try_from(earlier).unwrap_or(u32::MAX)) {
+                CloseAction::Stop => return Next::GiveUp,
+                CloseAction::Wait => return Next::Wait(Cause::Closed(code)),
+                _ => {}
             }
             self.codes.push((code, now));
             fall_back = policy.fallback_mode;

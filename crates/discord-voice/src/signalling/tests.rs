@@ -1,12 +1,13 @@
 //! The table of the protocol's situations: what the main gateway and the call say, and what is done.
 
-use std::num::NonZeroU32;
+mod moves;
+mod sessions;
 
-use voice_model::{CloseCode, GuildId, Token};
+use voice_model::{CloseAction, CloseCode, ClosePolicy, GuildId, Token, VoiceServerUpdate, VoiceState};
 use voice_ws::EndpointError;
 
 use super::*;
-use crate::{MediaFault, Shard};
+use crate::{GatewayEvent, MediaFault, Shard};
 
 const GUILD: GuildId = GuildId::new(1);
 const ME: UserId = UserId::new(2);
@@ -20,7 +21,7 @@ struct Guild {
 }
 
 /// What came out, in a form to compare.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Out {
     Op4(Option<ChannelId>),
     Connect(&'static str, ChannelId),
@@ -30,6 +31,8 @@ enum Out {
     MoveFailed(ChannelId),
     Restricted(Restrictions),
     Released,
+    ServerLost,
+    ServerChanged,
     /// Attempt, and whether it is made at once.
     Rejoining(u32, bool),
     End(EndReason),
@@ -77,6 +80,8 @@ impl Guild {
                 Signal::Event(Event::MoveFailed(channel)) => Out::MoveFailed(channel),
                 Signal::Event(Event::Restricted(restrictions)) => Out::Restricted(restrictions),
                 Signal::Event(Event::Released(_)) => Out::Released,
+                Signal::Event(Event::ServerLost) => Out::ServerLost,
+                Signal::Event(Event::ServerChanged) => Out::ServerChanged,
                 Signal::Event(Event::Rejoining { attempt, after, .. }) => Out::Rejoining(attempt, after.is_zero()),
                 Signal::Event(event) => panic!("{event:?}"),
                 Signal::End(reason) => Out::End(reason),
@@ -192,43 +197,6 @@ fn another_channel_than_the_wanted_one_is_no_answer() {
 }
 
 #[test]
-fn a_moderators_move_is_followed_in_either_order() {
-    let mut guild = Guild::connected();
-    guild.state(Some(AWAY));
-    guild.server("b");
-    assert_eq!(guild.out(), [Out::Moved(AWAY), Out::Connect("b", AWAY)]);
-    // The server first: the group that is looked for there is the channel's, so it is connected to once more.
-    guild.server("c");
-    guild.pass(1);
-    guild.state(Some(HOME));
-    assert_eq!(guild.out(), [Out::Connect("c", AWAY), Out::Moved(HOME), Out::Connect("c", HOME)]);
-    assert_eq!(guild.signalling.wish.channel_id, Some(HOME), "a rejoin would go there");
-}
-
-#[test]
-fn the_same_endpoint_with_a_new_token_is_a_new_connection() {
-    let mut guild = Guild::connected();
-    guild.server_with(Some("a"), "new");
-    assert_eq!(guild.out(), [Out::Connect("a", HOME)]);
-    guild.server_with(Some("a"), "new");
-    assert_eq!(guild.out(), []);
-}
-
-#[test]
-fn a_move_of_our_own_is_followed_and_one_that_fails_is_told() {
-    let mut guild = Guild::connected();
-    guild.signalling.move_to(guild.now, AWAY);
-    guild.state(Some(AWAY));
-    guild.server("b");
-    assert_eq!(guild.out(), [Out::Op4(Some(AWAY)), Out::Moved(AWAY), Out::Connect("b", AWAY)]);
-    guild.signalling.move_to(guild.now, HOME);
-    guild.pass(11);
-    assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::MoveFailed(HOME)]);
-    guild.signalling.move_to(guild.now, AWAY);
-    assert_eq!(guild.out(), [], "there already");
-}
-
-#[test]
 fn a_kick_is_the_end_whichever_side_says_it_first() {
     let mut guild = Guild::connected();
     guild.state(None);
@@ -257,24 +225,24 @@ fn a_change_of_server_is_followed_whichever_side_says_it_first() {
     guild.lost(CloseCode::CALL_TERMINATED, Advice::Wait);
     guild.pass(2);
     guild.server("b");
-    assert_eq!(guild.out(), [Out::Released, Out::Connect("b", HOME)]);
+    assert_eq!(guild.out(), [Out::Released, Out::ServerChanged, Out::Connect("b", HOME)]);
     let mut guild = Guild::connected();
     guild.server("b");
-    assert_eq!(guild.out(), [Out::Connect("b", HOME)]);
+    assert_eq!(guild.out(), [Out::ServerChanged, Out::Connect("b", HOME)]);
 }
 
 #[test]
 fn a_server_that_is_taken_away_is_given_up_and_the_next_one_followed() {
     let mut guild = Guild::connected();
     guild.server_with(None, "new");
-    assert_eq!(guild.out(), [Out::Release]);
+    assert_eq!(guild.out(), [Out::Release, Out::ServerLost]);
     guild.pass(9);
     guild.server_with(Some("b"), "new");
-    assert_eq!(guild.out(), [Out::Connect("b", HOME)]);
+    assert_eq!(guild.out(), [Out::ServerChanged, Out::Connect("b", HOME)]);
     guild.server_with(None, "newer");
     guild.pass(16);
     let out = guild.out();
-    assert_eq!(out, [Out::Release, Out::Release, Out::Op4(None), Out::End(EndReason::NoServer)]);
+    assert_eq!(out, [Out::Release, Out::ServerLost, Out::Release, Out::Op4(None), Out::End(EndReason::NoServer)]);
 }
 
 #[test]
@@ -366,6 +334,22 @@ fn the_limits_of_a_close_code_hold_across_rejoins() {
 }
 
 #[test]
+fn a_limit_of_the_callers_that_ends_in_waiting_waits() {
+    let mut guild = Guild::connected();
+    let policy = ClosePolicy::new(CloseAction::Rejoin).at_most(1, CloseAction::Wait);
+    Arc::make_mut(&mut guild.signalling.config).session.close_policies.insert(CloseCode::SESSION_TIMEOUT, policy);
+    guild.lost(CloseCode::SESSION_TIMEOUT, Advice::Rejoin);
+    guild.state(None);
+    guild.state(Some(HOME));
+    guild.server("a");
+    guild.out();
+    guild.lost(CloseCode::SESSION_TIMEOUT, Advice::Rejoin);
+    assert_eq!(guild.out(), [Out::Released]);
+    guild.server("b");
+    assert_eq!(guild.out(), [Out::ServerChanged, Out::Connect("b", HOME)]);
+}
+
+#[test]
 fn before_the_first_connection_only_what_a_new_token_may_mend_is_tried_again() {
     let start = || {
         let mut guild = Guild::new();
@@ -400,127 +384,6 @@ fn media_that_does_not_get_through_is_joined_again() {
     let mut guild = Guild::connected();
     guild.signalling.handle_lost(guild.now, EndReason::Media(MediaFault::Unreachable));
     assert!(guild.out().contains(&Out::Rejoining(1, true)));
-}
-
-#[test]
-fn a_new_session_of_the_main_gateway_joins_again_without_leaving() {
-    let mut guild = Guild::connected();
-    guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
-    guild.lost(CloseCode::DISCONNECTED, Advice::Wait);
-    guild.pass(120);
-    assert_eq!(guild.out(), [Out::Released], "without the main gateway nothing is given up for want of its answer");
-    guild.ready("main 2");
-    guild.state_of("main 2", Some(HOME), |_| {});
-    guild.server("b");
-    assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::Connect("b", HOME)]);
-}
-
-#[test]
-fn a_session_that_is_told_late_is_not_joined_in_again() {
-    // That of the voice state, and told twice.
-    for told in [None, Some("main")] {
-        let mut guild = Guild::connected_in(told);
-        guild.ready("main");
-        guild.ready("main");
-        assert_eq!(guild.out(), []);
-        guild.state_of("other", None, |_| {});
-        assert_eq!(guild.out(), [], "from now on other sessions are told from it");
-    }
-    // While the first join is still unanswered.
-    let mut guild = Guild::of_session(None);
-    guild.ready("main");
-    guild.state_of("other", Some(HOME), |_| {});
-    guild.server("a");
-    guild.state(Some(HOME));
-    assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::Connect("a", HOME)]);
-}
-
-#[test]
-fn another_session_than_that_of_the_call_is_joined_in() {
-    let mut guild = Guild::connected_in(None);
-    guild.ready("main 2");
-    assert_eq!(guild.out(), [Out::Op4(Some(HOME))]);
-    // It was no session of ours that the first join was answered in.
-    let mut guild = Guild::of_session(None);
-    guild.state_of("other", Some(HOME), |_| {});
-    guild.ready("main");
-    assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::Op4(Some(HOME))]);
-    // Nothing that was sent while the connection was lost has arrived.
-    let mut guild = Guild::of_session(None);
-    guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
-    guild.ready("main");
-    assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::Op4(Some(HOME))]);
-}
-
-#[test]
-fn a_new_session_without_its_id_is_joined_in_once() {
-    let mut guild = Guild::connected();
-    guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
-    guild.lost(CloseCode::DISCONNECTED, Advice::Wait);
-    guild.event(GatewayEvent::Ready { session_id: None, shard: Shard::ONLY });
-    assert_eq!(guild.out(), [Out::Released, Out::Op4(Some(HOME))]);
-    guild.ready("main 2");
-    guild.state_of("main 2", Some(HOME), |_| {});
-    guild.server("b");
-    guild.ready("main 2");
-    assert_eq!(guild.out(), [Out::Connect("b", HOME)]);
-}
-
-#[test]
-fn a_resumed_session_of_the_main_gateway_changes_nothing() {
-    let mut guild = Guild::connected();
-    guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
-    guild.pass(30);
-    guild.event(GatewayEvent::Resumed { shard: Shard::ONLY });
-    guild.pass(1000);
-    assert_eq!(guild.out(), []);
-}
-
-#[test]
-fn a_main_gateway_that_does_not_come_back_is_the_end() {
-    let mut guild = Guild::connected();
-    guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
-    guild.lost(CloseCode::DISCONNECTED, Advice::Wait);
-    guild.pass(309);
-    assert_eq!(guild.out(), [Out::Released]);
-    guild.pass(1);
-    assert_eq!(guild.out(), [Out::End(EndReason::GatewayLost)]);
-}
-
-#[test]
-fn a_call_that_runs_well_outlives_a_main_gateway_that_does_not_come_back() {
-    let mut guild = Guild::connected();
-    guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
-    guild.pass(1000);
-    assert_eq!(guild.out(), []);
-    guild.lost(CloseCode::DISCONNECTED, Advice::Wait);
-    guild.pass(1000);
-    assert_eq!(guild.ended(), EndReason::GatewayLost);
-}
-
-#[test]
-fn other_shards_and_other_guilds_do_not_concern_it() {
-    let total = NonZeroU32::new(2).expect("not zero");
-    let event = GatewayEvent::Ready { session_id: None, shard: Shard::new(1, total) };
-    assert!(!event.concerns(GUILD));
-    let mut guild = Guild::connected();
-    let update =
-        VoiceServerUpdate { endpoint: Some("b".to_owned()), guild_id: GuildId::new(99), token: Token::new("b") };
-    guild.event(GatewayEvent::VoiceServer(update));
-    assert_eq!(guild.out(), []);
-}
-
-#[test]
-fn voice_states_of_another_process_are_not_taken() {
-    let mut guild = Guild::connected();
-    guild.state_of("other", Some(AWAY), |_| {});
-    guild.state_of("other", None, |_| {});
-    assert_eq!(guild.out(), [], "neither a move nor a kick");
-    // It takes our place: nothing that we send may take it out again.
-    guild.state_of("other", Some(HOME), |_| {});
-    guild.lost(CloseCode::DISCONNECTED, Advice::Wait);
-    guild.pass(11);
-    assert_eq!(guild.out(), [Out::Released, Out::End(EndReason::TakenOver)]);
 }
 
 #[test]
@@ -581,7 +444,7 @@ fn a_main_gateway_that_takes_nothing_ends_a_join_and_delays_a_rejoin() {
 #[test]
 fn what_waits_for_its_turn_has_more_time() {
     let mut guild = Guild::new();
-    guild.signalling.handle_delayed(Duration::from_secs(60));
+    guild.signalling.handle_delayed(guild.now, Duration::from_secs(60));
     guild.pass(69);
     assert_eq!(guild.out(), [Out::Op4(Some(HOME))]);
     guild.pass(1);
