@@ -40,6 +40,17 @@ pub enum Command {
         /// Who.
         user: UserId,
     },
+    /// Let a user write a text in a channel: the bots that ask for such messages are told.
+    Say {
+        /// The guild.
+        guild: GuildId,
+        /// The channel; any number will do.
+        channel: ChannelId,
+        /// Who. Not a bot.
+        author: UserId,
+        /// What.
+        text: String,
+    },
     /// Close the voice connections of a user.
     CloseVoice {
         /// Who.
@@ -65,6 +76,7 @@ impl Core {
             Command::Move { guild, user, channel } => self.move_user(now, guild, user, channel),
             Command::Disconnect { guild, user } => self.disconnect_user(now, guild, user),
             Command::Rehome { guild, user } => self.rehome(now, guild, user),
+            Command::Say { guild, channel, author, text } => self.say(now, (guild, channel), author, &text),
             Command::CloseVoice { user, code } => {
                 self.inject(now, Fault::user(user, FaultKind::Close(code)));
             }

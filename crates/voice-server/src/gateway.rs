@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use voice_model::{CloseCode, GuildId, SessionId, Token, UpdateVoiceState, UserId};
+use voice_model::{ChannelId, CloseCode, GuildId, SessionId, Token, UpdateVoiceState, UserId};
 
 use crate::connection::Role;
 use crate::core::Core;
@@ -42,6 +42,14 @@ pub(crate) struct Dispatch {
     pub(crate) session: u64,
     pub(crate) name: &'static str,
     pub(crate) data: Value,
+    /// Whose voice state it follows from, and in which guild: what happens to that takes back what is late.
+    pub(crate) subject: Option<(GuildId, UserId)>,
+}
+
+impl Dispatch {
+    pub(crate) const fn new(session: u64, name: &'static str, data: Value) -> Self {
+        Self { session, name, data, subject: None }
+    }
 }
 
 #[derive(Deserialize)]
@@ -69,8 +77,25 @@ impl Gateway {
 
     /// The sessions that are told about voice states in a guild.
     pub(crate) fn watching(&self, guild: GuildId) -> Vec<u64> {
-        let sees = |s: &GatewaySession| s.sees(guild) && s.intents & GUILD_VOICE_STATES != 0;
-        self.sessions.iter().filter(|(_, s)| sees(s)).map(|(number, _)| *number).collect()
+        self.with_intent(guild, GUILD_VOICE_STATES).map(|(number, _)| number).collect()
+    }
+
+    fn with_intent(&self, guild: GuildId, intent: u64) -> impl Iterator<Item = (u64, &GatewaySession)> {
+        let sees = move |s: &GatewaySession| s.sees(guild) && s.intents & intent != 0;
+        self.sessions.iter().filter(move |(_, s)| sees(s)).map(|(number, session)| (*number, session))
+    }
+
+    /// Takes back the late events that follow from a voice state: those about its server, and the states if wanted.
+    pub(crate) fn take_back(&mut self, guild: GuildId, user: UserId, states_too: bool) {
+        self.delayed.retain(|_, event| {
+            event.subject != Some((guild, user)) || (event.name == VOICE_STATE_UPDATE && !states_too)
+        });
+    }
+
+    /// When the last of the late events about a voice state is due.
+    pub(crate) fn late_state(&self, guild: GuildId, user: UserId) -> Option<Instant> {
+        let about = |event: &Dispatch| event.subject == Some((guild, user)) && event.name == VOICE_STATE_UPDATE;
+        self.delayed.iter().rev().find(|(_, event)| about(event)).map(|((at, _), _)| *at)
     }
 
     fn of_user(&self, user: Option<UserId>) -> Vec<(u64, Option<ConnectionId>)> {
@@ -181,12 +206,12 @@ impl Core {
             "relationships": [],
             "user_settings": {},
         });
-        self.dispatch(now, Dispatch { session: number, name: "READY", data: ready });
+        self.dispatch(now, Dispatch::new(number, "READY", ready));
         if tells_guilds {
             for config in guilds {
                 let states = if tells_voice { self.voice_states_of(config.id) } else { Vec::new() };
                 let data = guild::guild(&config, user, &states);
-                self.dispatch(now, Dispatch { session: number, name: "GUILD_CREATE", data });
+                self.dispatch(now, Dispatch::new(number, "GUILD_CREATE", data));
             }
         }
         Ok(())
@@ -221,7 +246,7 @@ impl Core {
         for text in missed {
             self.send_text(now, id, text);
         }
-        self.dispatch(now, Dispatch { session: number, name: "RESUMED", data: json!({}) });
+        self.dispatch(now, Dispatch::new(number, "RESUMED", json!({})));
         Ok(())
     }
 
@@ -285,6 +310,18 @@ impl Core {
         self.event(Event::LoggedOut { user: session.user });
     }
 
+    /// A user writes a text in a channel.
+    pub(crate) fn say(&mut self, now: Instant, (guild, channel): (GuildId, ChannelId), author: UserId, text: &str) {
+        let id = SAID + self.gateway.count;
+        self.gateway.count += 1;
+        let reads = |(number, session): (u64, &GatewaySession)| (number, session.intents & MESSAGE_CONTENT != 0);
+        let readers: Vec<_> = self.gateway.with_intent(guild, GUILD_MESSAGES).map(reads).collect();
+        for (session, reads) in readers {
+            let data = guild::message(id, (guild, channel), author, if reads { text } else { "" });
+            self.dispatch(now, Dispatch::new(session, "MESSAGE_CREATE", data));
+        }
+    }
+
     pub(crate) fn close_gateway(&mut self, now: Instant, user: Option<UserId>, code: CloseCode) {
         for (_, connection) in self.gateway.of_user(user) {
             if let Some(id) = connection {
@@ -331,6 +368,14 @@ fn strip_bot(token: &str) -> &str {
 /// Discord docs, Gateway, "Gateway Intents".
 const GUILDS: u64 = 1;
 const GUILD_VOICE_STATES: u64 = 1 << 7;
+const GUILD_MESSAGES: u64 = 1 << 9;
+/// Privileged: without it texts are empty.
+const MESSAGE_CONTENT: u64 = 1 << 15;
+
+pub(crate) const VOICE_STATE_UPDATE: &str = "VOICE_STATE_UPDATE";
+
+/// The ids of messages begin here.
+const SAID: u64 = 1 << 40;
 
 /// Discord docs, Gateway, "Sending Events".
 const MAX_PAYLOAD_LEN: usize = 4_096;

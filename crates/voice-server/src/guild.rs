@@ -1,7 +1,7 @@
 //! The JSON of users and guilds, complete enough for the models of bot libraries.
 
 use serde_json::{Value, json};
-use voice_model::{ChannelId, UserId, VoiceState};
+use voice_model::{ChannelId, GuildId, UserId, VoiceState};
 
 use crate::config::GuildConfig;
 
@@ -135,6 +135,35 @@ fn member(id: UserId) -> Value {
         "flags": 0,
         "pending": false,
         "communication_disabled_until": null,
+    })
+}
+
+/// A message of somebody who is no bot: Discord docs, Message Object and Gateway Events, "Message Create".
+pub(crate) fn message(id: u64, (guild, channel): (GuildId, ChannelId), author: UserId, text: &str) -> Value {
+    let (mut member, mut author) = (member(author), user(author));
+    if let (Value::Object(member), Value::Object(author)) = (&mut member, &mut author) {
+        author.insert("bot".to_owned(), false.into());
+        // It is the author.
+        member.remove("user");
+    }
+    json!({
+        "id": id.to_string(),
+        "channel_id": channel.to_string(),
+        "guild_id": guild.to_string(),
+        "author": author,
+        "member": member,
+        "content": text,
+        "timestamp": JOINED_AT,
+        "edited_timestamp": null,
+        "tts": false,
+        "mention_everyone": false,
+        "mentions": [],
+        "mention_roles": [],
+        "attachments": [],
+        "embeds": [],
+        "pinned": false,
+        "type": 0,
+        "flags": 0,
     })
 }
 

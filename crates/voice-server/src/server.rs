@@ -223,6 +223,11 @@ impl Server {
         self.command(Command::Rehome { guild, user });
     }
 
+    /// Lets a user, who is no bot, write a text in a channel; bots that ask for such messages are told.
+    pub fn say(&self, guild: GuildId, channel: ChannelId, author: UserId, text: impl Into<String>) {
+        self.command(Command::Say { guild, channel, author, text: text.into() });
+    }
+
     /// Closes the voice connections of a user; whether the session survives follows from the code.
     pub fn close_voice(&self, user: UserId, code: CloseCode) {
         self.command(Command::CloseVoice { user, code });

@@ -11,7 +11,7 @@ use voice_model::{
 use crate::Ticket;
 use crate::config::EventOrder;
 use crate::core::Core;
-use crate::gateway::Dispatch;
+use crate::gateway::{Dispatch, VOICE_STATE_UPDATE};
 
 /// The voice states of bots that joined through the main gateway.
 #[derive(Default)]
@@ -52,7 +52,9 @@ impl Core {
         let state = State { channel, owner: session, self_mute: update.self_mute, self_deaf: update.self_deaf };
         self.gateway.states.0.insert((guild, user), state);
         if before.is_some_and(|before| before.channel == channel && before.owner == session) {
-            self.tell_state(now, now, guild, user);
+            // Never before the join itself, which may be late.
+            let at = self.gateway.late_state(guild, user).unwrap_or(now);
+            self.tell_state(now, at, guild, user);
         } else {
             self.tell_join(now, guild, user, true);
         }
@@ -85,6 +87,7 @@ impl Core {
         let session_id = self.gateway.get(state.owner).map(|s| s.session_id.clone());
         let session_id = session_id.unwrap_or_else(|| SessionId::new(""));
         let left = voice_state(guild, user, None, session_id, &state);
+        self.gateway.take_back(guild, user, true);
         self.tell_watchers(now, now, guild, &left);
         self.credentials.revoke(guild, user);
         self.end_member(now, guild, user, Some(CloseCode::DISCONNECTED));
@@ -129,6 +132,7 @@ impl Core {
         let Some(state) = self.gateway.states.0.get(&(guild, user)).copied() else { return };
         let Some(owner) = self.gateway.get(state.owner) else { return };
         let session_id = owner.session_id.clone();
+        self.gateway.take_back(guild, user, state_too);
         let answer = self.config.join;
         let at = now + answer.delay;
         let ticket = self.grant(guild, state.channel, user, session_id);
@@ -139,10 +143,10 @@ impl Core {
         if let Some(after) = answer.null_endpoint_first {
             // This token is good for nothing: it belongs to the endpoint that is not there.
             let token = Token::new(self.random.hex::<16>());
-            self.tell_server(now, at, state.owner, guild, token, None);
+            self.tell_server(now, at, (state.owner, user), guild, token, None);
             server_at = at + after;
         }
-        self.tell_server(now, server_at, state.owner, guild, ticket.token, Some(ticket.endpoint));
+        self.tell_server(now, server_at, (state.owner, user), guild, ticket.token, Some(ticket.endpoint));
         if state_too && answer.order == EventOrder::ServerFirst {
             self.tell_state(now, at, guild, user);
         }
@@ -159,8 +163,9 @@ impl Core {
 
     fn tell_watchers(&mut self, now: Instant, at: Instant, guild: GuildId, update: &VoiceState) {
         for session in self.gateway.watching(guild) {
-            let data = json!(update);
-            self.dispatch_at(now, at, Dispatch { session, name: "VOICE_STATE_UPDATE", data });
+            let subject = Some((guild, update.user_id));
+            let event = Dispatch { subject, ..Dispatch::new(session, VOICE_STATE_UPDATE, json!(update)) };
+            self.dispatch_at(now, at, event);
         }
     }
 
@@ -168,13 +173,14 @@ impl Core {
         &mut self,
         now: Instant,
         at: Instant,
-        session: u64,
+        (session, user): (u64, UserId),
         guild_id: GuildId,
         token: Token,
         endpoint: Option<String>,
     ) {
         let data = json!(VoiceServerUpdate { token, guild_id, endpoint });
-        self.dispatch_at(now, at, Dispatch { session, name: "VOICE_SERVER_UPDATE", data });
+        let subject = Some((guild_id, user));
+        self.dispatch_at(now, at, Dispatch { subject, ..Dispatch::new(session, "VOICE_SERVER_UPDATE", data) });
     }
 
     /// Ends the voice session of a user, unless no code says how.
