@@ -5,22 +5,24 @@ use std::{
     collections::HashMap,
     error::Error,
     fmt, io,
+    num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use discord_voice::{
-    Config, Connector, VoiceGateway, VoiceManager,
+    Config, Connector, GatewayEvent, Shard, VoiceGateway, VoiceManager,
     model::{ChannelId, GuildId, SessionId, Token, UpdateVoiceState, UserId, VoiceServerUpdate, VoiceState},
 };
 use serenity::{
     all as discord, async_trait,
     futures::channel::mpsc::UnboundedSender,
-    gateway::{ShardRunnerMessage, VoiceGatewayManager},
+    gateway::{ConnectionStage, ShardRunnerMessage, ShardStageUpdateEvent, VoiceGatewayManager},
 };
 
 /// The voice calls of a serenity bot.
 ///
-/// Give it to serenity with `ClientBuilder::voice_manager_arc`; the manager is there once serenity is logged in.
+/// Give it to serenity twice: with `ClientBuilder::voice_manager_arc`, and with `event_handler_arc` beside the bot's own
+/// handler, so that calls hear when a shard is lost, resumed or ready. The manager is there once serenity is logged in.
 pub struct SerenityVoice {
     config: Config,
     connector: Connector,
@@ -46,6 +48,15 @@ impl SerenityVoice {
     #[must_use]
     pub fn manager(&self) -> Option<&VoiceManager> {
         self.manager.get()
+    }
+
+    /// Tells calls what has happened to a shard.
+    fn tell(&self, shard_id: u32, event: impl FnOnce(Shard) -> GatewayEvent) {
+        if let (Some(manager), Some(total)) =
+            (self.manager(), self.shards.count.get().copied().and_then(NonZeroU32::new))
+        {
+            manager.handle_event(event(Shard::new(shard_id, total)));
+        }
     }
 
     fn start(&self, user: UserId) -> io::Result<VoiceManager> {
@@ -97,6 +108,24 @@ impl VoiceGatewayManager for SerenityVoice {
                 suppress: state.suppress,
                 ..VoiceState::new(UserId::new(state.user_id.get()), SessionId::new(state.session_id.as_str()))
             });
+        }
+    }
+}
+
+#[async_trait]
+impl discord::EventHandler for SerenityVoice {
+    async fn ready(&self, context: discord::Context, ready: discord::Ready) {
+        let session_id = Some(SessionId::new(ready.session_id));
+        self.tell(context.shard_id.0, |shard| GatewayEvent::Ready { session_id, shard });
+    }
+
+    async fn resume(&self, context: discord::Context, _: discord::ResumedEvent) {
+        self.tell(context.shard_id.0, |shard| GatewayEvent::Resumed { shard });
+    }
+
+    async fn shard_stage_update(&self, _: discord::Context, update: ShardStageUpdateEvent) {
+        if update.old == ConnectionStage::Connected {
+            self.tell(update.shard_id.0, |shard| GatewayEvent::Disconnected { shard });
         }
     }
 }

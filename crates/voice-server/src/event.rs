@@ -11,6 +11,11 @@ pub enum Event {
         /// Who.
         user: UserId,
     },
+    /// A bot resumed its main-gateway session.
+    GatewayResumed {
+        /// Who.
+        user: UserId,
+    },
     /// A main-gateway session ended, and with it the voice states of its user.
     LoggedOut {
         /// Who.

@@ -233,6 +233,7 @@ impl Core {
             self.send_op(now, id, 9, &json!(false));
             return Ok(());
         };
+        let user = session.user;
         let before = session.connection.replace(id);
         let expiry = session.expiry.take();
         let missed: Vec<String> =
@@ -247,6 +248,7 @@ impl Core {
             self.send_text(now, id, text);
         }
         self.dispatch(now, Dispatch::new(number, "RESUMED", json!({})));
+        self.event(Event::GatewayResumed { user });
         Ok(())
     }
 

@@ -1,26 +1,21 @@
 //! Twilight's own shard on the loopback main gateway, and what calls do when the gateway says something.
 
-use std::{future::IntoFuture, num::NonZeroUsize, time::Duration};
+mod common;
 
-use discord_voice::{
-    Config, ConnectInfo, Driver, EndReason, Event, Events, FrameBuf, FrameSource, JoinError, NextFrame, Receive,
-    Received, VoiceClient, VoiceManager,
-    model::{ChannelId, GuildId, Token, UserId},
+use std::{future::IntoFuture, time::Duration};
+
+use common::{
+    BOT, CHANNEL, Counted, Ear, GUILD, OTHER_CHANNEL, TOKEN, end_of, frame_of, resume_main_gateway, server,
+    server_with_two_guilds, undisturbed_until, until, within,
 };
+use discord_voice::{EndReason, Event, Events, JoinError, VoiceClient, VoiceManager, model::ChannelId};
 use discord_voice_twilight::{TwilightGateway, gateway_event};
 use tokio::task::JoinHandle;
 use twilight_gateway::{
     CloseFrame, ConfigBuilder, Event as BotEvent, EventTypeFlags, Intents, MessageSender, Shard, ShardId,
     StreamExt as _,
 };
-use voice_server::{Bots, DEFAULT_CHANNEL, DEFAULT_GUILD, EventOrder, JoinAnswer, Server, ServerConfig};
-
-const GUILD: GuildId = DEFAULT_GUILD;
-const CHANNEL: ChannelId = DEFAULT_CHANNEL;
-const OTHER_CHANNEL: ChannelId = ChannelId::new(DEFAULT_CHANNEL.get() + 1);
-const BOT: UserId = UserId::new(77);
-const LISTENER: UserId = UserId::new(78);
-const TOKEN: &str = "the-token-of-the-bot";
+use voice_server::{EventOrder, Fault, FaultKind, JoinAnswer, Server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_orders_of_the_two_events_lead_to_audio() {
@@ -151,35 +146,95 @@ async fn a_bot_leaves_and_joins_again() {
     within(server.wait_for(|stats| (stats.sessions, stats.connections) == (0, 0))).await.expect("the server runs");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_main_gateway_that_is_resumed_does_nothing_to_a_call() {
+    let server = server().await;
+    let bot = Bot::log_in(&server).await;
+    let mut ear = Ear::join(&server, CHANNEL).await;
+    let (client, mut events) = bot.join(CHANNEL).await.expect("a call");
+    client.play(Counted::default());
+    let first = ear.next().await;
+    resume_main_gateway(&server).await;
+    for number in first + 1..first + 10 {
+        assert_eq!(ear.next().await, number);
+    }
+    // What it says reaches the call again.
+    server.move_user(GUILD, BOT, OTHER_CHANNEL);
+    undisturbed_until(&mut events, |event| matches!(event, Event::Moved(OTHER_CHANNEL))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_the_main_gateway_that_is_lost_is_followed_by_a_join_in_the_next_one() {
+    let server = server().await;
+    let bot = Bot::log_in(&server).await;
+    let mut ear = Ear::join(&server, CHANNEL).await;
+    let (client, mut events) = bot.join(CHANNEL).await.expect("a call");
+    client.play(Counted::default());
+    let first = ear.next().await;
+    until(&mut events, |event| matches!(event, Event::Connected)).await;
+    server.inject(Fault::user(BOT, FaultKind::GatewayInvalidate));
+    until(&mut events, |event| matches!(event, Event::Rejoining { .. })).await;
+    until(&mut events, |event| matches!(event, Event::Connected)).await;
+    assert!(ear.next().await > first, "playback goes on where it was");
+    assert_eq!(client.stats().call.rejoins, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_guild_is_joined_on_its_own_shard() {
+    let (server, guild, channel) = server_with_two_guilds().await;
+    let bot = Bot::log_in_with(&server, 2).await;
+    for (guild, channel) in [(GUILD, CHANNEL), (guild, channel)] {
+        let mut ear = Ear::join_in(&server, guild, channel).await;
+        let (client, mut events) = within(bot.voice.join(guild, channel).into_future()).await.expect("a call");
+        client.play(Counted::default());
+        assert_eq!(ear.next().await, 0);
+        server.disconnect_user(guild, BOT);
+        assert_eq!(end_of(&mut events).await, EndReason::Disconnected, "its events come there as well");
+        within(ear.client.leave()).await.expect("left");
+    }
+    bot.log_out().await;
+}
+
 /// A bot on twilight that is logged in.
 struct Bot {
     voice: VoiceManager,
-    sender: MessageSender,
-    shard: JoinHandle<()>,
+    senders: Vec<MessageSender>,
+    shards: Vec<JoinHandle<()>>,
 }
 
 impl Bot {
     async fn log_in(server: &Server) -> Self {
+        Self::log_in_with(server, 1).await
+    }
+
+    async fn log_in_with(server: &Server, count: u32) -> Self {
         // Twilight makes its TLS configuration whether or not it is used, from the provider of the process.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let config = ConfigBuilder::new(TOKEN.to_owned(), Intents::GUILDS | Intents::GUILD_VOICE_STATES)
             .proxy_url(server.gateway_url())
             .build();
-        let mut shard = Shard::with_config(ShardId::ONE, config);
-        let ready = async {
-            loop {
-                let event = shard.next_event(EventTypeFlags::READY).await.expect("the shard goes on");
-                if let BotEvent::Ready(ready) = event.expect("a login") {
-                    return ready;
+        let mut shards = Vec::new();
+        for number in 0..count {
+            let mut shard = Shard::with_config(ShardId::new(number, count), config.clone());
+            let ready = async {
+                loop {
+                    let event = shard.next_event(EventTypeFlags::READY).await.expect("the shard goes on");
+                    if let BotEvent::Ready(ready) = event.expect("a login") {
+                        return ready;
+                    }
                 }
-            }
+            };
+            assert_eq!(within(ready).await.user.id.get(), BOT.get());
+            shards.push(shard);
+        }
+        let senders: Vec<_> = shards.iter().map(Shard::sender).collect();
+        let gateway = match &*senders {
+            [only] => TwilightGateway::new(only.clone()),
+            all => TwilightGateway::with_shards((0..).zip(all.iter().cloned()), count),
         };
-        let user = UserId::new(within(ready).await.user.id.get());
-        assert_eq!(user, BOT);
-        let sender = shard.sender();
-        let voice = VoiceManager::builder(user, TwilightGateway::new(sender.clone())).build().expect("media threads");
-        let shard = tokio::spawn(run(shard, voice.clone()));
-        Self { voice, sender, shard }
+        let voice = VoiceManager::builder(BOT, gateway).build().expect("media threads");
+        let shards = shards.into_iter().map(|shard| tokio::spawn(run(shard, voice.clone()))).collect();
+        Self { voice, senders, shards }
     }
 
     async fn join(&self, channel: ChannelId) -> Result<(VoiceClient, Events), JoinError> {
@@ -187,8 +242,10 @@ impl Bot {
     }
 
     async fn log_out(self) {
-        self.sender.close(CloseFrame::NORMAL).expect("the shard runs");
-        within(self.shard).await.expect("no panic");
+        for (sender, shard) in self.senders.into_iter().zip(self.shards) {
+            sender.close(CloseFrame::NORMAL).expect("the shard runs");
+            within(shard).await.expect("no panic");
+        }
     }
 }
 
@@ -196,95 +253,14 @@ impl Bot {
 async fn run(mut shard: Shard, voice: VoiceManager) {
     while let Some(event) = shard.next_event(EventTypeFlags::all()).await {
         match event {
-            Ok(BotEvent::GatewayClose(_)) => return,
+            Ok(BotEvent::GatewayClose(Some(frame))) if frame.code == CloseFrame::NORMAL.code => return,
             Ok(event) => {
                 if let Some(event) = gateway_event(shard.id(), &event) {
                     voice.handle_event(event);
                 }
             }
             // The end of the test takes the server away.
-            Err(_) => {}
+            Err(_) => return,
         }
     }
-}
-
-/// Another user in a channel, who joined without a main gateway.
-struct Ear {
-    client: VoiceClient,
-    heard: Receive,
-}
-
-impl Ear {
-    async fn join(server: &Server, channel: ChannelId) -> Self {
-        let ticket = server.issue(GUILD, channel, LISTENER);
-        let info = ConnectInfo {
-            channel_id: ticket.channel_id,
-            endpoint: ticket.endpoint.parse().expect("an endpoint"),
-            server_id: ticket.server_id,
-            session_id: ticket.session_id,
-            token: ticket.token,
-            user_id: ticket.user_id,
-        };
-        let driver = Driver::new(Config::default()).expect("media threads");
-        let (client, _events) = within(driver.connect(info).into_future()).await.expect("a call");
-        let heard = client.receive(NonZeroUsize::new(500).expect("not zero"));
-        Self { client, heard }
-    }
-
-    /// The number of the bot's next frame, silence left out.
-    async fn next(&mut self) -> u32 {
-        loop {
-            if let Received::Frame { user, frame, .. } = within(self.heard.next()).await.expect("the call goes on") {
-                assert_eq!(user, BOT);
-                if let [0xF8, number @ ..] = frame.as_slice()
-                    && let Ok(number) = <[u8; 4]>::try_from(number)
-                {
-                    return u32::from_be_bytes(number);
-                }
-            }
-        }
-    }
-}
-
-/// Frames that say which ones they are, without end.
-#[derive(Default)]
-struct Counted {
-    next: u32,
-}
-
-impl FrameSource for Counted {
-    fn next_frame(&mut self, out: &mut FrameBuf) -> NextFrame {
-        let [a, b, c, d] = self.next.to_be_bytes();
-        out.set(&[0xF8, a, b, c, d]).expect("it fits");
-        self.next += 1;
-        NextFrame::Ready
-    }
-}
-
-fn frame_of(position: Duration) -> u32 {
-    u32::try_from(position.as_millis() / 20).expect("short")
-}
-
-async fn server() -> Server {
-    let mut config = ServerConfig::default();
-    config.core.bots = Bots::Listed(vec![(Token::new(TOKEN), BOT)]);
-    Server::bind(config).await.expect("a server on loopback")
-}
-
-async fn until(events: &mut Events, mut wanted: impl FnMut(&Event) -> bool) {
-    let found = async { while !wanted(&events.next().await.expect("the call goes on")) {} };
-    within(found).await;
-}
-
-async fn end_of(events: &mut Events) -> EndReason {
-    loop {
-        if let Event::Ended(reason) = within(events.next()).await.expect("an end comes") {
-            return reason;
-        }
-    }
-}
-
-/// Waits for something with a deadline.
-async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), what).await.expect("it happens in time")
 }

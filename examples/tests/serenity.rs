@@ -1,23 +1,21 @@
 //! Serenity's own client on the loopback main gateway, and calls of it.
 
-use std::{future::IntoFuture, num::NonZeroUsize, sync::Arc, time::Duration};
+mod common;
 
+use std::{future::IntoFuture, sync::Arc};
+
+use common::{
+    BOT, CHANNEL, Counted, Ear, GUILD, OTHER_CHANNEL, TOKEN, end_of, resume_main_gateway, server,
+    server_with_two_guilds, undisturbed_until, until, within,
+};
 use discord_voice::{
-    Config, ConnectInfo, Connector, Driver, EndReason, Event, Events, FrameBuf, FrameSource, NextFrame, Receive,
-    Received, VoiceClient, VoiceManager,
-    model::{ChannelId, GuildId, Token, UserId},
+    Config, Connector, EndReason, Event, Events, VoiceClient, VoiceManager,
+    model::{ChannelId, UserId},
 };
 use discord_voice_serenity::SerenityVoice;
-use serenity::all::{Client, Context, EventHandler, GatewayIntents, HttpBuilder, Ready, ShardManager};
+use serenity::all::{Context, EventHandler, GatewayIntents, HttpBuilder, Ready, ShardManager};
 use tokio::{sync::mpsc, task::JoinHandle};
-use voice_server::{Bots, DEFAULT_CHANNEL, DEFAULT_GUILD, EventOrder, JoinAnswer, Server, ServerConfig};
-
-const GUILD: GuildId = DEFAULT_GUILD;
-const CHANNEL: ChannelId = DEFAULT_CHANNEL;
-const OTHER_CHANNEL: ChannelId = ChannelId::new(DEFAULT_CHANNEL.get() + 1);
-const BOT: UserId = UserId::new(77);
-const LISTENER: UserId = UserId::new(78);
-const TOKEN: &str = "the-token-of-the-bot";
+use voice_server::{EventOrder, Fault, FaultKind, JoinAnswer, Server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bot_joins_is_heard_leaves_and_joins_again() {
@@ -60,6 +58,56 @@ async fn a_call_follows_to_another_channel_and_ends_with_a_kick() {
     assert_eq!(bot.manager().guilds(), []);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_main_gateway_that_is_resumed_does_nothing_to_a_call() {
+    let server = server().await;
+    let bot = Bot::log_in(&server).await;
+    let mut ear = Ear::join(&server, CHANNEL).await;
+    let (client, mut events) = bot.join(CHANNEL).await;
+    client.play(Counted::default());
+    let first = ear.next().await;
+    resume_main_gateway(&server).await;
+    for number in first + 1..first + 10 {
+        assert_eq!(ear.next().await, number);
+    }
+    // What it says reaches the call again.
+    server.move_user(GUILD, BOT, OTHER_CHANNEL);
+    undisturbed_until(&mut events, |event| matches!(event, Event::Moved(OTHER_CHANNEL))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_the_main_gateway_that_is_lost_is_followed_by_a_join_in_the_next_one() {
+    let server = server().await;
+    let bot = Bot::log_in(&server).await;
+    let mut ear = Ear::join(&server, CHANNEL).await;
+    let (client, mut events) = bot.join(CHANNEL).await;
+    client.play(Counted::default());
+    let first = ear.next().await;
+    until(&mut events, |event| matches!(event, Event::Connected)).await;
+    server.inject(Fault::user(BOT, FaultKind::GatewayInvalidate));
+    until(&mut events, |event| matches!(event, Event::Rejoining { .. })).await;
+    until(&mut events, |event| matches!(event, Event::Connected)).await;
+    assert!(ear.next().await > first, "playback goes on where it was");
+    assert_eq!(client.stats().call.rejoins, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_guild_is_joined_on_its_own_shard() {
+    let (server, guild, channel) = server_with_two_guilds().await;
+    let bot = Bot::log_in_with(&server, 2).await;
+    for (guild, channel) in [(GUILD, CHANNEL), (guild, channel)] {
+        let mut ear = Ear::join_in(&server, guild, channel).await;
+        let joined = within(bot.manager().join(guild, channel).into_future()).await;
+        let (client, mut events) = joined.expect("a call");
+        client.play(Counted::default());
+        assert_eq!(ear.next().await, 0);
+        server.disconnect_user(guild, BOT);
+        assert_eq!(end_of(&mut events).await, EndReason::Disconnected, "its events come there as well");
+        within(ear.client.leave()).await.expect("left");
+    }
+    bot.log_out().await;
+}
+
 /// A bot on serenity that is logged in.
 struct Bot {
     voice: Arc<SerenityVoice>,
@@ -79,6 +127,10 @@ impl EventHandler for Handler {
 
 impl Bot {
     async fn log_in(server: &Server) -> Self {
+        Self::log_in_with(server, 1).await
+    }
+
+    async fn log_in_with(server: &Server, count: u32) -> Self {
         // Serenity asks the HTTP API where the main gateway is.
         let http = HttpBuilder::new(TOKEN).proxy(server.api_url()).ratelimiter_disabled(true).build();
         let voice = SerenityVoice::new(Config::default(), Connector::new());
@@ -89,12 +141,15 @@ impl Bot {
             serenity::client::ClientBuilder::new_with_http(http, intents)
                 .event_handler(Handler(sender))
                 .voice_manager_arc(voice.clone())
+                .event_handler_arc(voice.clone())
                 .into_future(),
         );
         let mut client = client.await.expect("a client");
         let shards = Arc::clone(&client.shard_manager);
-        let client = tokio::spawn(async move { Client::start(&mut client).await.expect("a login") });
-        assert_eq!(within(ready.recv()).await, Some(BOT));
+        let client = tokio::spawn(async move { client.start_shards(count).await.expect("a login") });
+        for _ in 0..count {
+            assert_eq!(within(ready.recv()).await, Some(BOT));
+        }
         Self { voice, shards, client }
     }
 
@@ -110,81 +165,4 @@ impl Bot {
         within(self.shards.shutdown_all()).await;
         within(self.client).await.expect("no panic");
     }
-}
-
-/// Another user in a channel, who joined without a main gateway.
-struct Ear {
-    client: VoiceClient,
-    heard: Receive,
-}
-
-impl Ear {
-    async fn join(server: &Server, channel: ChannelId) -> Self {
-        let ticket = server.issue(GUILD, channel, LISTENER);
-        let info = ConnectInfo {
-            channel_id: ticket.channel_id,
-            endpoint: ticket.endpoint.parse().expect("an endpoint"),
-            server_id: ticket.server_id,
-            session_id: ticket.session_id,
-            token: ticket.token,
-            user_id: ticket.user_id,
-        };
-        let driver = Driver::new(Config::default()).expect("media threads");
-        let (client, _events) = within(driver.connect(info).into_future()).await.expect("a call");
-        let heard = client.receive(NonZeroUsize::new(500).expect("not zero"));
-        Self { client, heard }
-    }
-
-    /// The number of the bot's next frame, silence left out.
-    async fn next(&mut self) -> u32 {
-        loop {
-            if let Received::Frame { user, frame, .. } = within(self.heard.next()).await.expect("the call goes on") {
-                assert_eq!(user, BOT);
-                if let [0xF8, number @ ..] = frame.as_slice()
-                    && let Ok(number) = <[u8; 4]>::try_from(number)
-                {
-                    return u32::from_be_bytes(number);
-                }
-            }
-        }
-    }
-}
-
-/// Frames that say which ones they are, without end.
-#[derive(Default)]
-struct Counted {
-    next: u32,
-}
-
-impl FrameSource for Counted {
-    fn next_frame(&mut self, out: &mut FrameBuf) -> NextFrame {
-        let [a, b, c, d] = self.next.to_be_bytes();
-        out.set(&[0xF8, a, b, c, d]).expect("it fits");
-        self.next += 1;
-        NextFrame::Ready
-    }
-}
-
-async fn server() -> Server {
-    let mut config = ServerConfig::default();
-    config.core.bots = Bots::Listed(vec![(Token::new(TOKEN), BOT)]);
-    Server::bind(config).await.expect("a server on loopback")
-}
-
-async fn until(events: &mut Events, mut wanted: impl FnMut(&Event) -> bool) {
-    let found = async { while !wanted(&events.next().await.expect("the call goes on")) {} };
-    within(found).await;
-}
-
-async fn end_of(events: &mut Events) -> EndReason {
-    loop {
-        if let Event::Ended(reason) = within(events.next()).await.expect("an end comes") {
-            return reason;
-        }
-    }
-}
-
-/// Waits for something with a deadline.
-async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), what).await.expect("it happens in time")
 }
