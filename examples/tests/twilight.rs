@@ -2,7 +2,14 @@
 
 mod common;
 
-use std::{future::IntoFuture, time::Duration};
+use std::{
+    future::IntoFuture,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use common::{
     BOT, CHANNEL, Counted, Ear, GUILD, OTHER_CHANNEL, TOKEN, end_of, frame_of, resume_main_gateway, server,
@@ -200,6 +207,7 @@ struct Bot {
     voice: VoiceManager,
     senders: Vec<MessageSender>,
     shards: Vec<JoinHandle<()>>,
+    is_leaving: Arc<AtomicBool>,
 }
 
 impl Bot {
@@ -233,8 +241,10 @@ impl Bot {
             all => TwilightGateway::with_shards((0..).zip(all.iter().cloned()), count),
         };
         let voice = VoiceManager::builder(BOT, gateway).build().expect("media threads");
-        let shards = shards.into_iter().map(|shard| tokio::spawn(run(shard, voice.clone()))).collect();
-        Self { voice, senders, shards }
+        let is_leaving = Arc::new(AtomicBool::new(false));
+        let run = |shard| tokio::spawn(run(shard, voice.clone(), Arc::clone(&is_leaving)));
+        let shards = shards.into_iter().map(run).collect();
+        Self { voice, senders, shards, is_leaving }
     }
 
     async fn join(&self, channel: ChannelId) -> Result<(VoiceClient, Events), JoinError> {
@@ -242,6 +252,7 @@ impl Bot {
     }
 
     async fn log_out(self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
         for (sender, shard) in self.senders.into_iter().zip(self.shards) {
             sender.close(CloseFrame::NORMAL).expect("the shard runs");
             within(shard).await.expect("no panic");
@@ -250,10 +261,11 @@ impl Bot {
 }
 
 /// A bot's event loop.
-async fn run(mut shard: Shard, voice: VoiceManager) {
+async fn run(mut shard: Shard, voice: VoiceManager, is_leaving: Arc<AtomicBool>) {
     while let Some(event) = shard.next_event(EventTypeFlags::all()).await {
         match event {
-            Ok(BotEvent::GatewayClose(Some(frame))) if frame.code == CloseFrame::NORMAL.code => return,
+            // That of a session that was lost has the same code.
+            Ok(BotEvent::GatewayClose(_)) if is_leaving.load(Ordering::Relaxed) => return,
             Ok(event) => {
                 if let Some(event) = gateway_event(shard.id(), &event) {
                     voice.handle_event(event);
