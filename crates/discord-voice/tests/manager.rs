@@ -10,8 +10,11 @@ use std::{
 
 use common::{ALICE, CHANNEL, Counted, GUILD, capacity, next_sound, numbered, server, within};
 use discord_voice::{
-    EndReason, Event, JoinError, VoiceGateway, VoiceManager,
-    model::{ChannelId, SessionId, UpdateVoiceState, VoiceServerUpdate, VoiceState},
+    Config, EndReason, Event, GatewayEvent, JoinError, Shard, VoiceGateway, VoiceManager,
+    model::{
+        ChannelId, CloseAction, CloseCode, ClosePolicy, SessionId, UpdateVoiceState, UserId, VoiceServerUpdate,
+        VoiceState,
+    },
 };
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use voice_server::Server;
@@ -31,6 +34,8 @@ enum Answer {
     ServerFirst,
     StateOnly,
     Nothing,
+    /// Not even a leave is answered.
+    Silence,
 }
 
 struct Handle(Arc<Gateway>);
@@ -46,6 +51,10 @@ impl VoiceGateway for Handle {
 
 impl Gateway {
     async fn start(answer: Answer) -> Arc<Self> {
+        Self::start_with(answer, Config::default()).await
+    }
+
+    async fn start_with(answer: Answer, config: Config) -> Arc<Self> {
         let (queue, mut wishes) = unbounded_channel();
         let gateway = Arc::new(Self {
             server: Arc::new(server().await),
@@ -60,9 +69,14 @@ impl Gateway {
                 answering.answer(update, answer);
             }
         });
-        let manager = VoiceManager::builder(ALICE, Handle(Arc::clone(&gateway))).build().expect("media threads");
+        let manager = gateway.other_process(ALICE, config);
         gateway.manager.set(manager).expect("set once");
         gateway
+    }
+
+    /// A manager of another process.
+    fn other_process(self: &Arc<Self>, user: UserId, config: Config) -> VoiceManager {
+        VoiceManager::builder(user, Handle(Arc::clone(self))).config(config).build().expect("media threads")
     }
 
     fn manager(&self) -> &VoiceManager {
@@ -71,6 +85,9 @@ impl Gateway {
 
     fn answer(&self, update: UpdateVoiceState, answer: Answer) {
         let manager = self.manager();
+        if answer == Answer::Silence {
+            return;
+        }
         let Some(channel) = update.channel_id else {
             return manager.handle_event(state(None, "any"));
         };
@@ -78,7 +95,10 @@ impl Gateway {
             // A new ticket would take an older one's place.
             return;
         }
-        let ticket = self.server.issue(update.guild_id, channel, ALICE);
+        let mut ticket = self.server.issue(update.guild_id, channel, ALICE);
+        // All joins are of one session of the main gateway.
+        ticket.session_id = SessionId::new("any");
+        self.server.grant(ticket.clone());
         let state = state(Some(channel), ticket.session_id.expose());
         let server = VoiceServerUpdate {
             endpoint: Some(ticket.endpoint.clone()),
@@ -89,7 +109,7 @@ impl Gateway {
             Answer::StateFirst => (manager.handle_event(state), manager.handle_event(server)).1,
             Answer::ServerFirst => (manager.handle_event(server), manager.handle_event(state)).1,
             Answer::StateOnly => manager.handle_event(state),
-            Answer::Nothing => {}
+            Answer::Nothing | Answer::Silence => {}
         }
     }
 
@@ -252,6 +272,109 @@ async fn a_join_that_is_superseded_while_it_connects_does_not_end_its_successor(
     within(client.play(Counted::new(5)).finished()).await;
     assert!(!client.is_ended());
     assert_eq!(gateway.channels_wished(), [Some(CHANNEL), None, Some(CHANNEL)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_another_process_gave_up_goes_on_through_the_manager_that_takes_it_over() {
+    let gateway = Gateway::start(Answer::StateFirst).await;
+    let (client, mut events) =
+        within(async { gateway.manager().join(GUILD, CHANNEL).self_mute(true).await }).await.expect("a call");
+    let handover = within(client.detach()).await.expect("it is connected");
+    assert_eq!(end_of(&mut events).await, EndReason::Detached);
+    let copy = discord_voice::Handover::decode(&handover.encode()).expect("the same");
+    let stranger = gateway.other_process(common::BOB, Config::default());
+    let refused = within(async { stranger.attach(copy).await }).await;
+    assert!(matches!(refused, Err(JoinError::OtherUser)), "{refused:?}");
+
+    let (client, mut events) = within(async { gateway.manager().attach(handover).await }).await.expect("the same call");
+    assert_eq!(gateway.manager().guilds(), [GUILD]);
+    within(client.play(Counted::new(5)).finished()).await;
+    assert_eq!(gateway.channels_wished(), [Some(CHANNEL)], "nothing was asked of the main gateway");
+    let other = ChannelId::new(77);
+    client.move_to(other);
+    while !matches!(within(events.next()).await.expect("the call goes on"), Event::Moved(channel) if channel == other) {
+    }
+    let muted = gateway.wishes.lock().expect("no panic").iter().all(|wish| wish.self_mute);
+    assert!(muted, "what was decided there holds here");
+    within(client.leave()).await.expect("left");
+    assert_eq!(end_of(&mut events).await, EndReason::Left);
+}
+
+#[tokio::test]
+async fn w15_a_call_that_nobody_holds_any_more_leaves_once_and_waits_asleep() {
+    let mut config = Config::default();
+    config.leave_timeout = Duration::from_secs(1);
+    let gateway = Gateway::start_with(Answer::StateFirst, config).await;
+    let (client, mut events) = within(async { gateway.manager().join(GUILD, CHANNEL).await }).await.expect("a call");
+    let clone = client.clone();
+    drop(client);
+    within(clone.play(Counted::new(5)).finished()).await;
+    assert!(!clone.is_ended(), "only the last handle leaves");
+    *gateway.answer.lock().expect("no panic") = Answer::Silence;
+    let before = busy();
+    drop(clone);
+    assert_eq!(end_of(&mut events).await, EndReason::Left);
+    assert_eq!(gateway.channels_wished(), [Some(CHANNEL), None]);
+    if let (Some(before), Some(after)) = (before, busy()) {
+        // One that asks to leave again and again is busy for the whole second.
+        assert!(after - before < Duration::from_millis(150), "{:?}", after - before);
+    }
+}
+
+/// How long this thread, on which control runs, was busy. `None` where the system does not tell.
+fn busy() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').next()?.parse().map(Duration::from_nanos).ok()
+}
+
+#[tokio::test]
+async fn a_close_code_has_the_policy_that_the_caller_gives_it() {
+    let mut config = Config::default();
+    // By the table the call would be joined again.
+    config.session.close_policies.insert(CloseCode::SESSION_NO_LONGER_VALID, ClosePolicy::new(CloseAction::Stop));
+    let gateway = Gateway::start_with(Answer::StateFirst, config).await;
+    let (_client, mut events) = within(async { gateway.manager().join(GUILD, CHANNEL).await }).await.expect("a call");
+    gateway.server.close_voice(ALICE, CloseCode::SESSION_NO_LONGER_VALID);
+    let reason = end_of(&mut events).await;
+    assert!(matches!(reason, EndReason::Session { advice: discord_voice::Advice::Stop, .. }), "{reason:?}");
+    assert_eq!(gateway.channels_wished(), [Some(CHANNEL), None]);
+}
+
+#[tokio::test]
+async fn a_rejoin_says_which_attempt_it_is_and_why_and_is_counted() {
+    let gateway = Gateway::start(Answer::StateFirst).await;
+    let (client, mut events) = within(async { gateway.manager().join(GUILD, CHANNEL).await }).await.expect("a call");
+    let sent = client.fresh_stats().await.session.messages_received;
+    gateway.server.close_voice(ALICE, CloseCode::SESSION_NO_LONGER_VALID);
+    let (attempt, after, why) = loop {
+        if let Event::Rejoining { attempt, after, why } = within(events.next()).await.expect("the call goes on") {
+            break (attempt, after, why);
+        }
+    };
+    assert_eq!((attempt, after), (1, Duration::ZERO));
+    let closed = discord_voice::Cause::Closed(CloseCode::SESSION_NO_LONGER_VALID);
+    assert!(matches!(why, EndReason::Session { cause, .. } if cause == closed), "{why:?}");
+    while !matches!(within(events.next()).await.expect("the call goes on"), Event::Connected) {}
+    let stats = client.fresh_stats().await;
+    assert_eq!((stats.call.rejoins, stats.call.connections), (1, 2));
+    assert!(stats.session.messages_received > sent, "the figures of the session before are kept");
+}
+
+#[tokio::test]
+async fn a_join_on_a_shard_that_is_lost_waits_for_it() {
+    let mut config = Config::default();
+    (config.gateway_timeout, config.offline_timeout) = (Duration::from_millis(100), Duration::from_secs(60));
+    let gateway = Gateway::start_with(Answer::Silence, config).await;
+    gateway.manager().handle_event(GatewayEvent::Disconnected { shard: Shard::ONLY });
+    let join = tokio::spawn({
+        let manager = gateway.manager().clone();
+        async move { manager.join(GUILD, CHANNEL).timeout(Duration::from_secs(10)).await }
+    });
+    common::until("the first wish", || !gateway.channels_wished().is_empty()).await;
+    *gateway.answer.lock().expect("no panic") = Answer::StateFirst;
+    gateway.manager().handle_event(GatewayEvent::Resumed { shard: Shard::ONLY });
+    within(join).await.expect("no panic").expect("what was sent while it was away is sent again");
+    assert_eq!(gateway.channels_wished(), [Some(CHANNEL), Some(CHANNEL)]);
 }
 
 #[tokio::test]

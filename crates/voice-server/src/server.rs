@@ -199,8 +199,14 @@ impl Server {
             token: Token::new(token),
             endpoint: self.endpoint.clone(),
         };
-        self.command(Command::Grant(ticket.clone()));
+        self.grant(ticket.clone());
         ticket
+    }
+
+    /// Accepts a ticket that was made elsewhere, such as one of [`issue`](Self::issue) with another session. It replaces
+    /// an older one of the same user in the same guild.
+    pub fn grant(&self, ticket: Ticket) {
+        self.command(Command::Grant(ticket));
     }
 
     /// Accepts a standing permission from now on.

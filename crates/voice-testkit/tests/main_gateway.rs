@@ -61,6 +61,15 @@ fn ended(world: &mut World) -> (EndReason, Duration) {
 }
 
 #[test]
+fn a_session_the_voice_server_does_not_know_identifies_once_more_without_the_main_gateway() {
+    let mut world = talking(11);
+    close(&mut world, CloseCode::NOT_AUTHENTICATED);
+    world.run_until(|world| world.client(ALICE).media_starts() == 2);
+    goes_on(&mut world);
+    assert_eq!((rejoins(&world), updates(&world, ALICE)), (0, vec![Some(CHANNEL)]));
+}
+
+#[test]
 fn a_join_needs_both_events_in_either_order_and_however_late() {
     for order in [EventOrder::StateFirst, EventOrder::ServerFirst] {
         for delay_ms in [0, 700, 8_000] {

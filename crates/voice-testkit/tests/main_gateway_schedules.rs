@@ -161,8 +161,7 @@ fn fault(rng: &mut fastrand::Rng) -> FaultKind {
 
 fn close_code(rng: &mut fastrand::Rng) -> CloseCode {
     let code = CloseCode::NAMED[rng.usize(..CloseCode::NAMED.len())];
-    let is_left_out = !code.is_sendable() || code == CloseCode::NOT_AUTHENTICATED;
-    if is_left_out { CloseCode::GOING_AWAY } else { code }
+    if code.is_sendable() { code } else { CloseCode::GOING_AWAY }
 }
 
 /// Everything that goes wrong ends, and every call finds its way back or its end.

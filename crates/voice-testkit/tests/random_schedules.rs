@@ -7,7 +7,7 @@
 use std::{env, time::Duration};
 
 use voice_testkit::{
-    CHANNEL, Conditions, GUILD, World,
+    CHANNEL, Conditions, GUILD, World, for_each_seed,
     server::{Command, Direction, Fault, FaultKind, Impairment},
     voice::model::{ChannelId, CloseCode, Opcode, UserId},
 };
@@ -41,7 +41,7 @@ fn a_seed_replays_exactly() {
 fn calls_survive_as_many_schedules_as_wanted() {
     let number = |name, default| env::var(name).map_or(default, |text| text.parse().expect("a number"));
     let first: u64 = number("VOICE_TESTKIT_FIRST_SEED", 10_000);
-    (first..first + number("VOICE_TESTKIT_SEEDS", 3_000)).for_each(run_and_forget);
+    for_each_seed(first..first + number("VOICE_TESTKIT_SEEDS", 3_000), run_and_forget);
 }
 
 fn run_and_forget(seed: u64) {
