@@ -4,6 +4,8 @@ mod e2ee;
 mod handover;
 mod io;
 mod media;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,

@@ -34,8 +34,10 @@ pub(crate) struct Signalling {
     attempts: Attempts,
     /// The bot's own gateway connection is lost.
     is_offline: bool,
-    /// When the call was told to follow to another server.
-    followed_at: Option<Instant>,
+    /// When the main gateway named the voice server, while it may be that of a move whose channel is still to come.
+    named_at: Option<Instant>,
+    /// It was named in the middle of a call.
+    is_followed: bool,
     /// The channel that this user asked to be moved to, and until when an answer is waited for.
     moving: Option<(ChannelId, Instant)>,
     /// A server was named while that is under way; it is followed once the channel is known.
@@ -125,7 +127,8 @@ impl Signalling {
             phase: Phase::Over,
             attempts,
             is_offline: false,
-            followed_at: None,
+            named_at: None,
+            is_followed: false,
             moving: None,
             is_held: false,
             taken_over: false,
@@ -205,6 +208,10 @@ impl Signalling {
     /// The call is connected to the voice server.
     pub(crate) fn handle_connected(&mut self, now: Instant) {
         self.attempts.connected(now);
+        if !self.is_followed {
+            // A server that took a join as it was is the right one for it.
+            self.named_at = None;
+        }
     }
 
     /// The call has lost its voice server.
@@ -327,7 +334,10 @@ impl Signalling {
             return;
         }
         match self.collector.connect_info() {
-            Some(Ok(info)) => self.connect(info),
+            Some(Ok(info)) => {
+                self.is_followed = false;
+                self.connect(now, info);
+            }
             Some(Err(error)) => {
                 let reason = EndReason::Endpoint(error);
                 if self.attempts.is_first() { self.stop(now, reason) } else { self.rejoin(now, reason) }
@@ -336,7 +346,8 @@ impl Signalling {
         }
     }
 
-    fn connect(&mut self, info: Identity) {
+    fn connect(&mut self, now: Instant, info: Identity) {
+        self.named_at = Some(now);
         self.used = Some(info.clone());
         self.phase = Phase::Joined;
         self.outputs.push_back(Signal::Connect(info));

@@ -15,7 +15,7 @@ use common::{
 };
 use discord_voice::{
     Cause, Config, ConnectError, ConnectInfo, ConnectionState, Connector, DiscoveryError, Driver, EndReason, Event,
-    Events, MediaFault, TransportError, VoiceClient,
+    Events, MediaFault, PlaybackEnd, PlaybackStatus, TransportError, VoiceClient,
     model::{Opcode, SessionId, Token},
     ws::{ProtocolViolation, Waiting},
 };
@@ -87,6 +87,35 @@ async fn a_tcp_reset_is_resumed_and_no_frame_is_missing() {
 async fn a_silent_stall_is_noticed_by_heartbeats_and_no_frame_is_missing() {
     let core = CoreConfig { heartbeat_interval: Duration::from_secs(1), ..CoreConfig::default() };
     survives(core, FaultKind::Stall, Cause::Zombie, 220).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn w14_commands_do_not_wait_for_a_session_that_is_being_resumed() {
+    let server = server_with(|config| config.core.heartbeat_interval = Duration::from_secs(1)).await;
+    let driver = driver(&server);
+    let (listener, _listener_events) = join(&server, &driver, BOB).await;
+    let mut heard = listener.receive(capacity(1_000));
+    let (player, mut events) = join(&server, &driver, ALICE).await;
+    let first = player.play(Counted::new(100_000));
+    assert_eq!(next_sound(&mut heard).await.1, numbered(0));
+    // The first resume is not answered, so that the session is away for longer than all that follows.
+    server.inject(Fault::user(ALICE, FaultKind::IgnoreIncoming { opcode: Opcode::Resume, count: 1 }));
+    server.inject(Fault::user(ALICE, FaultKind::Reset));
+    assert!(until(&mut events, |event| matches!(event, Event::Interrupted(_))).await.is_some());
+
+    let second = player.play(Counted::new(100_000));
+    assert!(matches!(within(first.finished()).await, PlaybackEnd::Replaced));
+    while next_sound(&mut heard).await.1 != numbered(0) {}
+    second.pause();
+    common::until("a pause", || second.status() == PlaybackStatus::Paused).await;
+    let position = second.position();
+    second.resume();
+    common::until("sound", || second.position() > position).await;
+    second.stop();
+    assert!(matches!(within(second.finished()).await, PlaybackEnd::Stopped));
+    assert_eq!(within(player.fresh_stats()).await.session.resumes, 0, "all of that while the session was away");
+    assert_eq!(player.connection_state(), ConnectionState::Resuming);
+    assert!(until(&mut events, |event| matches!(event, Event::Resumed)).await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -150,9 +150,9 @@ impl Signalling {
         // Both compared: the same endpoint with a new token is a new session.
         let is_in_use = self.used.as_ref().is_some_and(|used| is_same_server(used, &named));
         if !is_in_use || !matches!(self.phase, Phase::Joined) {
-            self.followed_at = Some(now);
+            self.is_followed = true;
             self.outputs.push_back(Signal::Event(Event::ServerChanged));
-            self.connect(named);
+            self.connect(now, named);
         }
     }
 
@@ -166,11 +166,11 @@ impl Signalling {
     /// Follows into a channel whose server was named before the channel was. With the old channel's id the call would
     /// look for an end-to-end encrypted group in which nobody is.
     fn follow_channel(&mut self, now: Instant) {
-        let just_followed = self.followed_at.is_some_and(|at| now.saturating_duration_since(at) <= EARLY_SERVER);
+        let just_named = self.named_at.is_some_and(|at| now.saturating_duration_since(at) <= EARLY_SERVER);
         let (Some(used), Some(Ok(named))) = (&self.used, self.collector.connect_info()) else { return };
         let is_other_channel = used.channel_id != named.channel_id && is_same_server(used, &named);
-        if just_followed && is_other_channel && matches!(self.phase, Phase::Joined | Phase::Waiting { .. }) {
-            self.connect(named);
+        if just_named && is_other_channel && matches!(self.phase, Phase::Joined | Phase::Waiting { .. }) {
+            self.connect(now, named);
         }
     }
 }

@@ -62,6 +62,17 @@ fn a_server_that_is_named_before_the_channel_of_our_own_move_waits_for_it() {
 }
 
 #[test]
+fn a_join_whose_server_is_that_of_a_move_already_goes_where_the_move_goes() {
+    let mut guild = Guild::new();
+    guild.state(Some(HOME));
+    // A moderator moves the user before the join is answered whole.
+    guild.server("b");
+    guild.state(Some(AWAY));
+    let both = [Out::Op4(Some(HOME)), Out::Connect("b", HOME), Out::Moved(AWAY), Out::Connect("b", AWAY)];
+    assert_eq!(guild.out(), both);
+}
+
+#[test]
 fn a_server_that_ends_before_the_channel_is_known_is_gone_back_to() {
     let mut guild = Guild::connected();
     guild.server("b");

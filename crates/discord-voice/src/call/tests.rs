@@ -1,0 +1,81 @@
+//! What a call asks of the one media socket.
+
+use voice_model::{GuildId, SessionId, Token};
+use voice_udp::DISCOVERY_LEN;
+
+use super::*;
+
+/// What a call asked for: texts to the gateway, and how often a media socket was to be opened.
+#[derive(Default)]
+struct Asked {
+    texts: Vec<String>,
+    opened: u32,
+    requests: Vec<[u8; DISCOVERY_LEN]>,
+    has_media: bool,
+}
+
+impl Asked {
+    fn drain(&mut self, call: &mut CallSession) {
+        loop {
+            match call.poll_output() {
+                CallOutput::Timeout(_) => return,
+                CallOutput::Ws(WsAction::Text(text)) => self.texts.push(text),
+                CallOutput::Udp(UdpAction::Open(_)) => self.opened += 1,
+                CallOutput::Udp(UdpAction::Send(request)) => self.requests.push(request),
+                CallOutput::Media(MediaCommand::Start(..)) => self.has_media = true,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "an instant can only come from the clock")]
+fn w8_the_address_that_is_told_is_that_of_the_socket_that_media_uses() {
+    let now = Instant::now();
+    let info = Identity {
+        channel_id: ChannelId::new(3),
+        endpoint: "voice.example.net".parse().expect("an endpoint"),
+        server_id: GuildId::new(1),
+        session_id: SessionId::new("session"),
+        token: Token::new("token"),
+        user_id: UserId::new(2),
+    };
+    let mut call = CallSession::new(now, Arc::new(Config::default()), info, [7; 32]);
+    let mut asked = Asked::default();
+    asked.drain(&mut call);
+    let ready = r#"{"op":2,"d":{"ssrc":41,"ip":"127.0.0.1","port":50000,"modes":["aead_xchacha20_poly1305_rtpsize"]}}"#;
+    call.handle_input(now, CallInput::Ws(Input::Connected));
+    for text in [r#"{"op":8,"d":{"v":8,"heartbeat_interval":41250}}"#, ready] {
+        call.handle_input(now, CallInput::Ws(Input::Text(text)));
+    }
+    asked.drain(&mut call);
+    assert_eq!(asked.opened, 1);
+    call.handle_input(now, CallInput::UdpOpened);
+    asked.drain(&mut call);
+    assert_eq!(asked.requests.len(), 1, "discovery goes over that socket");
+
+    // What the server saw is another address than any local one.
+    let mut answer = [0; DISCOVERY_LEN];
+    answer[..8].copy_from_slice(&[0, 2, 0, 70, 0, 0, 0, 41]);
+    answer[8..19].copy_from_slice(b"203.0.113.9");
+    answer[72..].copy_from_slice(&40_001_u16.to_be_bytes());
+    call.handle_input(now, CallInput::Datagram(&answer));
+    asked.drain(&mut call);
+    let select = asked.texts.iter().find(|text| text.contains(r#""op":1,"#)).expect("op 1 was sent");
+    assert!(select.contains("203.0.113.9") && select.contains("40001"), "{select}");
+
+    let key = (0..32).map(|byte: u8| byte.to_string()).collect::<Vec<_>>().join(",");
+    let description = format!(
+        r#"{{"op":4,"d":{{"mode":"aead_xchacha20_poly1305_rtpsize","secret_key":[{key}],"dave_protocol_version":0}}}}"#
+    );
+    call.handle_input(now, CallInput::Ws(Input::Text(&description)));
+    asked.drain(&mut call);
+    let heartbeat = asked.texts.iter().rev().find(|text| text.contains(r#""op":3,"#)).expect("op 3 confirms op 5");
+    let nonce = heartbeat.split(r#""t":"#).nth(1).and_then(|rest| rest.split([',', '}']).next()).expect("a nonce");
+    let acknowledged = format!(r#"{{"op":6,"d":{{"t":{nonce}}}}}"#);
+    call.handle_input(now, CallInput::Ws(Input::Text(&acknowledged)));
+    asked.drain(&mut call);
+    assert!(asked.has_media);
+    assert_eq!(asked.opened, 1, "the halves go to the socket that was discovered with");
+}
