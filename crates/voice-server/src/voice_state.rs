@@ -134,7 +134,9 @@ impl Core {
         let session_id = owner.session_id.clone();
         self.gateway.take_back(guild, user, state_too);
         let answer = self.config.join;
-        let at = now + answer.delay;
+        // A server is never named long before the channel that it is for.
+        let late_state = self.gateway.late_state(guild, user).filter(|_| !state_too);
+        let at = late_state.map_or(now + answer.delay, |late| late.max(now + answer.delay));
         let ticket = self.grant(guild, state.channel, user, session_id);
         if state_too && answer.order == EventOrder::StateFirst {
             self.tell_state(now, at, guild, user);

@@ -82,14 +82,14 @@ fn a_move_takes_back_the_answer_that_is_still_to_come() {
 }
 
 #[test]
-fn a_change_of_server_leaves_the_state_that_is_still_to_come() {
+fn a_change_of_server_comes_after_the_state_that_is_still_to_come() {
     let (mut world, bot, watcher) = world();
     world.send(bot, update(Some(0), false));
     world.advance(LATE / 2);
     world.command(Command::SetJoinAnswer(JoinAnswer::default()));
     world.command(Command::Rehome { guild: DEFAULT_GUILD, user: BOT });
     world.advance(LATE * 3);
-    assert_eq!(told(&mut world, bot), [SERVER, (Some(0), false)]);
+    assert_eq!(told(&mut world, bot), [(Some(0), false), SERVER]);
     assert_eq!(told(&mut world, watcher), [(Some(0), false)]);
 }
 
