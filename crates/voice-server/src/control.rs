@@ -7,6 +7,7 @@ use voice_model::{ChannelId, CloseCode, GuildId, SessionId, UserId};
 use crate::config::JoinAnswer;
 use crate::core::Core;
 use crate::faults::{Fault, FaultKind};
+use crate::voice_state::Restrictions;
 use crate::{Access, Ticket};
 
 /// Something to do.
@@ -39,6 +40,15 @@ pub enum Command {
         guild: GuildId,
         /// Who.
         user: UserId,
+    },
+    /// Keep a user who joined through the main gateway from speaking or hearing, as a moderator or a stage does.
+    Restrict {
+        /// The guild.
+        guild: GuildId,
+        /// Who.
+        user: UserId,
+        /// From what, from now on.
+        restrictions: Restrictions,
     },
     /// Let a user write a text in a channel: the bots that ask for such messages are told.
     Say {
@@ -76,6 +86,7 @@ impl Core {
             Command::Move { guild, user, channel } => self.move_user(now, guild, user, channel),
             Command::Disconnect { guild, user } => self.disconnect_user(now, guild, user),
             Command::Rehome { guild, user } => self.rehome(now, guild, user),
+            Command::Restrict { guild, user, restrictions } => self.restrict(now, guild, user, restrictions),
             Command::Say { guild, channel, author, text } => self.say(now, (guild, channel), author, &text),
             Command::CloseVoice { user, code } => {
                 self.inject(now, Fault::user(user, FaultKind::Close(code)));

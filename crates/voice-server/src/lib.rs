@@ -56,3 +56,4 @@ pub use crate::route::{Route, RouteError};
 #[cfg(feature = "tokio")]
 pub use crate::server::{BindError, Server, ServerConfig};
 pub use crate::stats::ServerStats;
+pub use crate::voice_state::Restrictions;

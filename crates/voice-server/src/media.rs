@@ -205,6 +205,7 @@ impl Core {
             return;
         }
         session.heard = true;
+        let is_kept_silent = session.restrictions.mute || session.restrictions.suppress;
         let room = RoomId { guild: session.guild, channel: session.channel };
         if let Some(link) = session.link.as_mut() {
             let arrival = Timestamp::from_duration(now.saturating_duration_since(self.started), OPUS_CLOCK_HZ);
@@ -217,7 +218,9 @@ impl Core {
         if header.payload_type != OPUS_PAYLOAD_TYPE {
             self.stats.packets_not_opus += 1;
         }
-        if let Some(plain) = datagram.get(..plain_len) {
+        if is_kept_silent {
+            self.stats.packets_muted += 1;
+        } else if let Some(plain) = datagram.get(..plain_len) {
             self.forward(now, key, room, header, plain, sink);
         }
     }
@@ -248,7 +251,7 @@ impl Core {
                 continue;
             }
             let Some(receiver) = sessions.get_mut(member) else { continue };
-            if !receiver.heard || !receiver.wants_media || receiver.speaking.is_none() {
+            if !receiver.heard || !receiver.wants_media || receiver.restrictions.deaf || receiver.speaking.is_none() {
                 continue;
             }
             let (Some(to), Some(link)) = (receiver.address, receiver.link.as_mut()) else {

@@ -9,6 +9,7 @@ use crate::ConnectionId;
 use crate::media::Link;
 use crate::replay::Replay;
 use crate::timers::TimerId;
+use crate::voice_state::Restrictions;
 
 /// Names a session; a session that came later in the same slot has another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) heard: bool,
     /// False when the client asked for no media at all (op 15).
     pub(crate) wants_media: bool,
+    /// What a moderator or a stage keeps the user from.
+    pub(crate) restrictions: Restrictions,
     /// Keys and counters; `None` before a transport is selected.
     pub(crate) link: Option<Link>,
 }
@@ -178,6 +181,7 @@ pub(crate) mod tests {
             address: None,
             heard: false,
             wants_media: true,
+            restrictions: Restrictions::default(),
             link: None,
         }
     }

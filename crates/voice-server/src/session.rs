@@ -56,6 +56,7 @@ impl Core {
             address: None,
             heard: false,
             wants_media: true,
+            restrictions: self.gateway.states.restrictions(identify.server_id, identify.user_id),
             link: None,
         });
         self.attach(id, version, key);

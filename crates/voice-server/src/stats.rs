@@ -62,6 +62,8 @@ pub struct ServerStats {
     pub packets_malformed: u64,
     /// Media with a payload type other than Opus.
     pub packets_not_opus: u64,
+    /// Packets of users whom a moderator has muted, or a stage suppresses: not forwarded.
+    pub packets_muted: u64,
     /// Media without op 5 or with a foreign SSRC.
     pub packets_refused: u64,
     /// Datagrams a fault dropped.

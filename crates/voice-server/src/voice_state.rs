@@ -24,9 +24,26 @@ struct State {
     owner: u64,
     self_mute: bool,
     self_deaf: bool,
+    restrictions: Restrictions,
+}
+
+/// What a user is kept from by moderators, or by the rules of a stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restrictions {
+    /// Muted by a moderator: nothing of what is sent is forwarded.
+    pub mute: bool,
+    /// Deafened by a moderator: nothing is forwarded to the user.
+    pub deaf: bool,
+    /// In the audience of a stage, or without the permission to speak: nothing of what is sent is forwarded.
+    pub suppress: bool,
 }
 
 impl VoiceStates {
+    /// What a user is kept from in a guild.
+    pub(crate) fn restrictions(&self, guild: GuildId, user: UserId) -> Restrictions {
+        self.0.get(&(guild, user)).map(|state| state.restrictions).unwrap_or_default()
+    }
+
     /// The guilds in whose channels a main-gateway session is.
     pub(crate) fn owned_by(&self, owner: u64) -> Vec<GuildId> {
         self.0.iter().filter(|(_, s)| s.owner == owner).map(|((guild, _), _)| *guild).collect()
@@ -49,7 +66,9 @@ impl Core {
             return;
         }
         let before = self.gateway.states.0.get(&(guild, user)).copied();
-        let state = State { channel, owner: session, self_mute: update.self_mute, self_deaf: update.self_deaf };
+        let UpdateVoiceState { self_mute, self_deaf, .. } = update;
+        let restrictions = self.gateway.states.restrictions(guild, user);
+        let state = State { channel, owner: session, self_mute, self_deaf, restrictions };
         self.gateway.states.0.insert((guild, user), state);
         if before.is_some_and(|before| before.channel == channel && before.owner == session) {
             // Never before the join itself, which may be late.
@@ -70,6 +89,17 @@ impl Core {
             // Without a main gateway nobody could be told where to go.
             None => self.end_member(now, guild, user, self.config.on_move),
         }
+    }
+
+    /// Keeps a user who joined through the main gateway from speaking or hearing, from now on.
+    pub(crate) fn restrict(&mut self, now: Instant, guild: GuildId, user: UserId, restrictions: Restrictions) {
+        let Some(state) = self.gateway.states.0.get_mut(&(guild, user)) else { return };
+        state.restrictions = restrictions;
+        if let Some(session) = self.sessions.by_member(guild, user).and_then(|key| self.sessions.get_mut(key)) {
+            session.restrictions = restrictions;
+        }
+        let at = self.gateway.late_state(guild, user).unwrap_or(now);
+        self.tell_state(now, at, guild, user);
     }
 
     /// Gives a user another voice server, as after a crash or a change of region.
@@ -206,6 +236,9 @@ fn voice_state(
         channel_id: channel,
         self_deaf: state.self_deaf,
         self_mute: state.self_mute,
+        mute: state.restrictions.mute,
+        deaf: state.restrictions.deaf,
+        suppress: state.restrictions.suppress,
         ..VoiceState::new(user, session_id)
     }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use voice_testkit::{
     CHANNEL, GUILD, OTHER_CHANNEL, World,
-    server::{Command, EventOrder, Fault, FaultKind, JoinAnswer},
+    server::{self, Command, EventOrder, Fault, FaultKind, JoinAnswer},
     voice::{
-        ConnectionState, EndReason, Event,
+        Cause, ConnectionState, EndReason, Event,
         crypto::Mode,
         model::{ChannelId, CloseCode, Opcode, UserId},
     },
@@ -369,4 +369,71 @@ fn leaving_is_confirmed_and_one_can_join_again_at_once() {
     assert_eq!(world.client(ALICE).ended(), Some(&EndReason::Left));
     world.join_through(ALICE);
     goes_on(&mut world);
+}
+
+/// Lets the server keep Alice from something.
+fn restrict(world: &mut World, change: impl FnOnce(&mut server::Restrictions)) {
+    let mut restrictions = server::Restrictions::default();
+    change(&mut restrictions);
+    world.command(Command::Restrict { guild: GUILD, user: ALICE, restrictions });
+}
+
+#[test]
+fn who_is_muted_or_suppressed_is_told_and_not_heard_and_stays_in_the_call() {
+    for suppress in [false, true] {
+        let mut world = talking(12);
+        restrict(&mut world, |to| (to.mute, to.suppress) = (!suppress, suppress));
+        world.run_until(|world| {
+            let is_told = |event: &Event| matches!(event, Event::Restricted(now) if now.mute != suppress && now.suppress == suppress);
+            world.client(ALICE).saw(is_told)
+        });
+        world.run_for(SECOND);
+        let heard = world.client(BOB).frames_from(ALICE).len();
+        world.run_for(2 * SECOND);
+        assert_eq!(world.client(BOB).frames_from(ALICE).len(), heard);
+        assert!(world.server_stats().packets_muted > 50);
+        restrict(&mut world, |_| {});
+        goes_on(&mut world);
+        assert_eq!((rejoins(&world), world.client(ALICE).media_starts()), (0, 1));
+    }
+}
+
+#[test]
+fn who_stays_muted_through_a_move_is_not_heard_there_either() {
+    let mut world = talking(13);
+    restrict(&mut world, |to| to.mute = true);
+    for user in [ALICE, BOB] {
+        world.command(Command::Move { guild: GUILD, user, channel: OTHER_CHANNEL });
+    }
+    world.run_until(|world| [ALICE, BOB].iter().all(|user| world.client(*user).media_starts() == 2));
+    world.run_for(SECOND);
+    let heard = world.client(BOB).frames_from(ALICE).len();
+    world.run_for(2 * SECOND);
+    assert_eq!(world.client(BOB).frames_from(ALICE).len(), heard);
+    restrict(&mut world, |_| {});
+    goes_on(&mut world);
+}
+
+#[test]
+fn what_is_our_own_fault_is_joined_again_twice_and_then_the_end() {
+    let codes = [
+        CloseCode::UNKNOWN_OPCODE,
+        CloseCode::FAILED_TO_DECODE,
+        CloseCode::ALREADY_AUTHENTICATED,
+        CloseCode::BAD_REQUEST,
+    ];
+    for code in codes {
+        let mut world = talking(14);
+        for attempt in 1..=2 {
+            close(&mut world, code);
+            world.run_until(|world| rejoins(world) == attempt);
+            world.run_until(|world| world.client(ALICE).is_established());
+        }
+        close(&mut world, code);
+        let (reason, _) = ended(&mut world);
+        let EndReason::Session { cause, .. } = reason else { panic!("{reason:?}") };
+        assert_eq!(cause, Cause::Closed(code));
+        assert_eq!(rejoins(&world), 2);
+        assert_eq!(updates(&world, ALICE).last(), Some(&None), "it leaves");
+    }
 }
