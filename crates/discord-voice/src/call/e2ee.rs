@@ -133,6 +133,7 @@ impl CallSession {
                     },
                 };
                 if let Err(error) = sent {
+                    self.counters.messages_dropped += 1;
                     tracing::debug!(%error, "a message of the end-to-end encryption was not sent");
                 }
             }
