@@ -6,6 +6,7 @@ mod client;
 mod clock;
 mod main_gateway;
 mod media;
+mod memory;
 mod netem;
 mod seeds;
 mod told;

@@ -4,8 +4,11 @@
 //! end, use no nonce twice, and that nothing spins. In the end, when all is well again, whoever believes to be in
 //! the call hears whoever else does.
 
+mod common;
+
 use std::{env, time::Duration};
 
+use common::is_small;
 use voice_testkit::{
     CHANNEL, Conditions, GUILD, World, for_each_seed,
     server::{Command, Direction, Fault, FaultKind, Impairment},
@@ -68,7 +71,9 @@ fn run(seed: u64) -> (u64, u64) {
     }
     recover(&mut world, &users);
     all_hear_all(&mut world, &users);
-    (world.trace_hash(), world.steps())
+    let outcome = (world.trace_hash(), world.steps());
+    is_small(seed, world);
+    outcome
 }
 
 /// Lets one thing happen.
