@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::Criterion;
-use discord_voice_benches::Comparison;
+use voice_bench::Comparison;
 use discortp::PacketSize as _;
 use discortp::rtp::{MutableRtpPacket, RtpExtensionPacket, RtpPacket, RtpType};
 use discortp::wrap::{Wrap16, Wrap32};
