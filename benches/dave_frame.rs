@@ -16,7 +16,7 @@ use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{AesGcm, aes::Aes128};
 use criterion::Criterion;
 use davey::{Codec, DaveSession, MediaType};
-use discord_voice_benches::Comparison;
+use voice_bench::Comparison;
 use voice_dave::{BaseSecret, FrameOpener, FrameSealer, Media, ReceiveMode, SendMode};
 
 /// 20 ms of Opus at 64 kbit/s, in bytes.

@@ -14,8 +14,8 @@ use aws_lc_rs::agreement::{self, ECDH_P256, EphemeralPrivateKey, UnparsedPublicK
 use aws_lc_rs::rand::SystemRandom;
 use criterion::{BatchSize, Criterion};
 use dave::Gateway;
-use discord_voice_benches::Comparison;
 use rustix::time::{ClockId, clock_gettime};
+use voice_bench::Comparison;
 use voice_dave::wire::{SigningKey, verify};
 use voice_dave::{DaveMessage, DaveSession, FrameOpener};
 use voice_model::{ServerBinary, UserId};

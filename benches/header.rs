@@ -8,12 +8,12 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::Criterion;
-use discord_voice_benches::Comparison;
 use discortp::PacketSize as _;
 use discortp::rtp::{MutableRtpPacket, RtpExtensionPacket, RtpPacket, RtpType};
 use discortp::wrap::{Wrap16, Wrap32};
 use rtp::header::Header as WebrtcHeader;
 use rtp::packet::Packet as WebrtcPacket;
+use voice_bench::Comparison;
 use voice_rtp::extension::{AUDIO_LEVEL_ID, ElementWriter, Form, SPEAKER_FLAGS_ID};
 use voice_rtp::{
     Layout, OPUS_PAYLOAD_TYPE, Packet, RtpHeader, Sequence, Ssrc, Timestamp, VERSION, classify, unencrypted_len,

@@ -13,7 +13,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, U
 use chacha20::{R20, hchacha};
 use chacha20poly1305::XChaCha20Poly1305;
 use criterion::{BenchmarkId, Criterion, Throughput};
-use discord_voice_benches::Comparison;
+use voice_bench::Comparison;
 use voice_crypto::{Backend, Mode, OVERHEAD, Opener, Sealer, SecretKey};
 use voice_rtp::RtpHeader;
 
