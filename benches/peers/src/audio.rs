@@ -3,7 +3,7 @@
 use std::{io::Cursor, sync::Arc};
 
 use voice_audio::{
-    CHANNELS, FRAME_SAMPLES, FrameBuf, FrameReader as _, OpenOptions,
+    CHANNELS, FRAME_SAMPLES, FileReader, FrameBuf, FrameReader as _, OpenOptions,
     opus::{Channels, Decoder},
 };
 
@@ -12,25 +12,38 @@ use crate::Error;
 /// Samples of a frame, both channels together.
 pub const FRAME_LEN: usize = FRAME_SAMPLES * CHANNELS;
 
-/// Frames that look like 64 kbit/s: a second of them, each of 160 bytes and each different.
+/// The frames of the bundled recording, as many of its first as have 160 bytes on average: 64 kbit/s.
 ///
-/// The first byte says one 20 ms frame of stereo CELT; the rest is noise, which nobody decodes.
+/// The project's own `load` plays the same ones.
+///
+/// # Errors
+///
+/// [`Error::Recording`] when it cannot be read, which is a fault of the project.
+pub fn frames() -> Result<Vec<Vec<u8>>, Error> {
+    let mut reader = reader()?;
+    let (mut frame, mut frames) = (FrameBuf::new(), Vec::new());
+    while reader.read_frame(&mut frame).map_err(|error| Error::Recording { source: error.into() })? {
+        frames.push(frame.as_slice().to_vec());
+    }
+    let mut bytes = 0;
+    let means = frames.iter().zip(1_u16..).map(|(frame, count)| {
+        bytes += frame.len();
+        bytes as f64 / f64::from(count)
+    });
+    let near = means.map(|mean| (mean - FRAME_BYTES).abs() <= FRAME_BYTES / 100.0);
+    let count = near.enumerate().filter_map(|(index, near)| near.then_some(index + 1)).last();
+    frames.truncate(count.unwrap_or(frames.len()));
+    Ok(frames)
+}
+
+/// Where a call begins to play, so that at any time the calls are all over what there is to play.
+///
+/// # Panics
+///
+/// When there is nothing to play.
 #[must_use]
-pub fn frames() -> Vec<[u8; FRAME_BYTES]> {
-    let mut noise = 0x9E37_79B9_u32;
-    let mut next = || {
-        noise ^= noise << 13;
-        noise ^= noise >> 17;
-        noise ^= noise << 5;
-        noise.to_be_bytes()[0]
-    };
-    let mut frame = || {
-        let mut frame = [0; FRAME_BYTES];
-        frame.fill_with(&mut next);
-        frame[0] = CELT_STEREO_20_MS;
-        frame
-    };
-    (0..FRAMES_PER_SECOND).map(|_| frame()).collect()
+pub const fn offset(call: u32, frames: usize) -> usize {
+    call as usize * PRIME % frames
 }
 
 /// The bundled recording, decoded: 48 kHz, stereo, interleaved, whole frames.
@@ -39,9 +52,7 @@ pub fn frames() -> Vec<[u8; FRAME_BYTES]> {
 ///
 /// [`Error::Recording`] or [`Error::Codec`] when it cannot be read, which is a fault of the project.
 pub fn recording() -> Result<Arc<[f32]>, Error> {
-    let media = Cursor::new(RECORDING);
-    let mut reader = voice_audio::FileReader::new(media, OpenOptions::default())
-        .map_err(|error| Error::Recording { source: error.into() })?;
+    let mut reader = reader()?;
     let mut decoder = Decoder::new(Channels::Stereo).map_err(|error| Error::Codec { source: error.into() })?;
     let (mut frame, mut samples) = (FrameBuf::new(), [0.0; FRAME_LEN]);
     let mut pcm = Vec::new();
@@ -52,29 +63,40 @@ pub fn recording() -> Result<Arc<[f32]>, Error> {
     Ok(pcm.into())
 }
 
+fn reader() -> Result<FileReader, Error> {
+    let reader = FileReader::new(Cursor::new(RECORDING), OpenOptions::default());
+    reader.map_err(|error| Error::Recording { source: error.into() })
+}
+
 /// Frames that are sent in a second.
-pub const FRAMES_PER_SECOND: usize = 50;
+pub const FRAMES_PER_SECOND: u32 = 50;
 
-/// The length of a frame of 64 kbit/s.
-pub const FRAME_BYTES: usize = 160;
+/// The length of a frame of 64 kbit/s, in bytes.
+const FRAME_BYTES: f64 = 160.0;
 
-/// RFC 6716, section 3.1: configuration 31, stereo, one frame.
-const CELT_STEREO_20_MS: u8 = 31 << 3 | 1 << 2;
+/// Shares no factor with how much there is to play.
+const PRIME: usize = 7_919;
 
 /// What the project's examples play.
 const RECORDING: &[u8] = include_bytes!("../../../assets/demo.opus");
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
-    fn frames_are_distinct_and_of_20_ms() {
-        let mut frames = frames();
-        assert!(frames.iter().all(|frame| frame[0] == 0xFC));
-        frames.sort_unstable();
-        frames.dedup();
-        assert_eq!(frames.len(), FRAMES_PER_SECOND);
+    fn frames_have_the_size_of_64_kbit_per_second() {
+        let frames = frames().expect("it comes with the project");
+        let mean = frames.iter().map(Vec::len).sum::<usize>() as f64 / frames.len() as f64;
+        assert!(frames.len() > 500 && (158.0..=162.0).contains(&mean), "{} of {mean}", frames.len());
+    }
+
+    #[test]
+    fn calls_begin_all_over_the_recording() {
+        let beginnings: HashSet<usize> = (0..1_000).map(|call| offset(call, 1_000)).collect();
+        assert_eq!(beginnings.len(), 1_000);
     }
 
     #[test]

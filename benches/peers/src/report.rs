@@ -26,7 +26,7 @@ pub struct Report {
     /// From joining to being connected, per call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_ms: Option<Percentiles>,
-    /// From joining to the arrival of the first packet, per call.
+    /// From being connected to the arrival of the first packet, per call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_rtp_ms: Option<Percentiles>,
     /// From the first join until all were connected.

@@ -43,7 +43,8 @@ fn run(args: &Args) -> Result<Report, Error> {
     system::pin(args.pins.client())?;
     let pcm = audio::recording()?;
     let before = Status::now()?;
-    let mut encoders = (0..calls).map(|call| Call::new(call, args)).collect::<Result<Vec<_>, _>>()?;
+    let mut encoders =
+        (0..calls).map(|call| Call::new(call, pcm.len() / FRAME_LEN, args)).collect::<Result<Vec<_>, _>>()?;
 
     clock::wake_exactly();
     encode(&mut encoders, &pcm, warm_up, args.paced)?;
@@ -101,15 +102,13 @@ struct Call {
 }
 
 impl Call {
-    fn new(call: u32, args: &Args) -> Result<Self, Error> {
+    fn new(call: u32, frames: usize, args: &Args) -> Result<Self, Error> {
         let encoder = OpusEncoder::new(48_000, 2, Application::Audio);
         let mut encoder = encoder.map_err(|error| Error::Codec { source: error.to_string().into() })?;
         encoder.bitrate_bps = args.bitrate;
         encoder.complexity = args.complexity;
         encoder.rate_control = RateControl::ConstrainedVbr;
-        // Speech at the beginning of the recording costs something else than the music at its end: the calls are all
-        // over it at any time.
-        Ok(Self { encoder: Box::new(encoder), frame: call as usize * STRIDE })
+        Ok(Self { encoder: Box::new(encoder), frame: audio::offset(call, frames) })
     }
 
     fn encode(&mut self, pcm: &[f32]) -> Result<usize, Error> {
@@ -123,7 +122,7 @@ impl Call {
 }
 
 fn ticks(seconds: Duration) -> u64 {
-    (seconds.as_secs_f64() * FRAMES_PER_SECOND as f64) as u64
+    (seconds.as_secs_f64() * f64::from(FRAMES_PER_SECOND)) as u64
 }
 
 /// The time that a frame lasts.
@@ -131,6 +130,3 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// RFC 6716, section 3.2.1, and the first byte.
 const MAX_FRAME: usize = 1_276;
-
-/// Frames between what two calls play; a prime, so that they go through all of the recording.
-const STRIDE: usize = 37;

@@ -55,8 +55,8 @@ impl Calls {
         if self.mode == Mode::Idle {
             return;
         }
-        for driver in &mut self.drivers {
-            driver.play_input(media.input());
+        for (driver, call) in self.drivers.iter_mut().zip(0..) {
+            driver.play_input(media.input(call));
         }
     }
 

@@ -108,7 +108,7 @@ fn run(args: &Args, options: Options) -> Result<Report, Error> {
     // A worker for each processor that may be used, as tokio has it for everybody.
     let runtime = Runtime::new().map_err(|source| Error::Socket { source })?;
     if args.mode == Mode::Probe {
-        return runtime.block_on(probe::run(args, &mut server));
+        return runtime.block_on(probe::run(args, &server));
     }
     let media = Media::new(args.mode)?;
     let before = Status::now()?;

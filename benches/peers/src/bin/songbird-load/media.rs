@@ -17,6 +17,8 @@ pub(crate) struct Media {
     head: Arc<[u8]>,
     /// What comes after the head, over and over.
     body: Arc<[u8]>,
+    /// Where in it the frames begin.
+    frames: Arc<[usize]>,
 }
 
 impl Media {
@@ -24,21 +26,23 @@ impl Media {
     pub(crate) fn new(mode: Mode) -> Result<Self, Error> {
         Ok(match mode {
             Mode::Encode => Self::raw(&audio::recording()?),
-            Mode::Passthrough | Mode::Idle | Mode::Probe => Self::dca(&audio::frames()),
+            Mode::Passthrough | Mode::Idle | Mode::Probe => Self::dca(&audio::frames()?),
         })
     }
 
     /// DCA, whose frames songbird passes on if it has nothing to mix them with.
-    fn dca<const N: usize>(frames: &[[u8; N]]) -> Self {
-        let body = frames.iter().flat_map(|frame| {
-            // An `i16` in the format's words, and never negative.
-            let length = (N as u16).to_le_bytes();
-            length.into_iter().chain(*frame)
-        });
+    fn dca(frames: &[Vec<u8>]) -> Self {
+        let (mut body, mut beginnings) = (Vec::new(), Vec::new());
+        for frame in frames {
+            beginnings.push(body.len());
+            // An `i16` in the format's words; no frame is too long to be one.
+            body.extend_from_slice(&(frame.len() as u16).to_le_bytes());
+            body.extend_from_slice(frame);
+        }
         let mut head = b"DCA1".to_vec();
         head.extend_from_slice(&(DCA_ABOUT.len() as u32).to_le_bytes());
         head.extend_from_slice(DCA_ABOUT);
-        Self { head: head.into(), body: body.collect() }
+        Self { head: head.into(), body: body.into(), frames: beginnings.into() }
     }
 
     /// songbird's own container of samples.
@@ -46,12 +50,14 @@ impl Media {
         let mut head = b"SbirdRaw".to_vec();
         head.extend_from_slice(&48_000_u32.to_le_bytes());
         head.extend_from_slice(&2_u32.to_le_bytes());
-        Self { head: head.into(), body: samples.iter().flat_map(|sample| sample.to_le_bytes()).collect() }
+        let body: Arc<[u8]> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let frames = (0..body.len()).step_by(audio::FRAME_LEN * size_of::<f32>()).collect();
+        Self { head: head.into(), body, frames }
     }
 
-    /// A stream of it.
-    pub(crate) fn input(&self) -> Input {
-        let stream = Stream { media: self.clone(), at: 0 };
+    /// A stream of it, from a place that depends on the number of the call.
+    pub(crate) fn input(&self, call: u32) -> Input {
+        let stream = Stream::new(self, audio::offset(call, self.frames.len()));
         Input::Live(LiveInput::Raw(AudioStream { input: Box::new(stream) }), None)
     }
 }
@@ -59,19 +65,27 @@ impl Media {
 /// A reader of it that never comes to an end.
 struct Stream {
     media: Media,
-    at: usize,
+    /// In the head.
+    head: usize,
+    /// In the body.
+    body: usize,
+}
+
+impl Stream {
+    fn new(media: &Media, frame: usize) -> Self {
+        Self { media: media.clone(), head: 0, body: media.frames[frame] }
+    }
 }
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Media { head, body } = &self.media;
-        let rest = match self.at.checked_sub(head.len()) {
-            None => &head[self.at..],
-            Some(at) => &body[at % body.len()..],
-        };
-        let len = rest.len().min(buffer.len());
-        buffer[..len].copy_from_slice(&rest[..len]);
-        self.at += len;
+        let Media { head, body, .. } = &self.media;
+        let (rest, at) = if self.head < head.len() { (&**head, &mut self.head) } else { (&**body, &mut self.body) };
+        let len = (&rest[*at..]).read(buffer)?;
+        *at += len;
+        if self.body == body.len() {
+            self.body = 0;
+        }
         Ok(len)
     }
 }
@@ -102,10 +116,16 @@ mod tests {
 
     #[test]
     fn streams_do_not_end() {
-        let media = Media::dca(&[[1, 2], [3, 4]]);
-        let mut stream = Stream { media: media.clone(), at: 0 };
-        let mut read = vec![0; media.head.len() + 12];
+        let media = Media::dca(&[vec![1], vec![3, 4]]);
+        let mut stream = Stream::new(&media, 1);
+        let mut read = vec![0; media.head.len() + 11];
         stream.read_exact(&mut read).expect("there is always more");
-        assert_eq!(read[media.head.len()..], [2, 0, 1, 2, 2, 0, 3, 4, 2, 0, 1, 2]);
+        assert_eq!(read[media.head.len()..], [2, 0, 3, 4, 1, 0, 1, 2, 0, 3, 4]);
+    }
+
+    #[test]
+    fn samples_are_cut_where_frames_begin() {
+        let media = Media::raw(&[0.5; 3 * audio::FRAME_LEN]);
+        assert_eq!(*media.frames, [0, 7_680, 15_360]);
     }
 }

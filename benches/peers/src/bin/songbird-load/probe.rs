@@ -21,10 +21,12 @@ use voice_peers::{
 use crate::{Args, calls, media::Media};
 
 /// Joins one call after the other.
-pub(crate) async fn run(args: &Args, server: &mut Server) -> Result<Report, Error> {
+pub(crate) async fn run(args: &Args, server: &Server) -> Result<Report, Error> {
     let media = Media::new(args.mode)?;
+    let frames: HashSet<Vec<u8>> = audio::frames()?.into_iter().collect();
     let config = calls::config();
-    let (mut connect, mut first, mut checked, mut unknown) = (Vec::new(), Vec::new(), 0, 0);
+    let (mut connect, mut first, mut joined) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut checked, mut unknown) = (0, 0);
     let (cpu, beginning) = (system::cpu_time(), Time::now());
     for call in 0..args.load.calls {
         let heard = Arc::new(Heard::default());
@@ -35,14 +37,16 @@ pub(crate) async fn run(args: &Args, server: &mut Server) -> Result<Report, Erro
         let joining = Time::now();
         let mut speaker = Driver::new(config.clone());
         calls::connect(&mut speaker, calls::identity(server, call, 0), call).await?;
-        connect.push(joining.elapsed());
-        speaker.play_input(media.input());
+        let connected = Time::now();
+        connect.push(connected.since(joining));
+        speaker.play_input(media.input(call));
         timeout(FIRST_WITHIN, heard.first.notified())
             .await
             .map_err(|_| Error::TimedOut { what: "the first packet" })?;
-        first.push(heard.first_after(joining));
+        first.push(heard.first_after(connected));
+        joined.push(heard.first_after(joining));
         tokio::time::sleep(LISTENED).await;
-        let (known, other) = heard.compare();
+        let (known, other) = heard.compare(&frames);
         checked += known;
         unknown += other;
         speaker.leave();
@@ -58,7 +62,12 @@ pub(crate) async fn run(args: &Args, server: &mut Server) -> Result<Report, Erro
         ..Report::default()
     };
     report.set_cpu(system::cpu_time() - cpu, args.load.calls, beginning.elapsed());
-    let own: [(&str, Value); 2] = [("frames_as_they_were", checked.into()), ("frames_of_others", unknown.into())];
+    let joined = serde_json::to_value(Percentiles::of_ms(joined)).unwrap_or_default();
+    let own: [(&str, Value); 3] = [
+        ("join_to_first_rtp_ms", joined),
+        ("frames_as_they_were", checked.into()),
+        ("frames_of_others", unknown.into()),
+    ];
     report.own.extend(own.map(|(key, value)| (key.to_owned(), value)));
     Ok(report)
 }
@@ -77,8 +86,7 @@ impl Heard {
     }
 
     /// How many frames were sent as they are, and how many were not.
-    fn compare(&self) -> (u64, u64) {
-        let known: HashSet<Vec<u8>> = audio::frames().iter().map(|frame| frame.to_vec()).collect();
+    fn compare(&self, known: &HashSet<Vec<u8>>) -> (u64, u64) {
         let what = self.what.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let same = what.1.iter().filter(|frame| known.contains(*frame)).count();
         (same as u64, (what.1.len() - same) as u64)
