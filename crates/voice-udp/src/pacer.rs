@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_delay_is_caught_up_with_and_a_long_one_is_skipped() {
+    fn s4_a_short_delay_is_caught_up_with_and_a_long_one_is_skipped() {
         let start = start();
         let mut pacer = Pacer::new(start);
         let phase = pacer.insert(start, 1);

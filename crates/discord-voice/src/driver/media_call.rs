@@ -482,3 +482,6 @@ const PING_GRID: Duration = Duration::from_millis(50);
 /// Packets that a key may still seal when another one is asked for: 10 s of them, in which a rejoin succeeds or fails.
 const RENEW_AT: u64 = 500;
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;
