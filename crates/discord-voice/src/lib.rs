@@ -34,9 +34,9 @@ pub use voice_udp as udp;
 pub use voice_ws as ws;
 
 pub use voice_audio::{FrameBuf, FrameSource, NextFrame};
-pub use voice_udp::{DiscoveryError, MediaFault};
 #[cfg(feature = "tokio")]
 pub use voice_udp::socket::SendBackend;
+pub use voice_udp::{DiscoveryError, MediaFault};
 pub use voice_ws::{Advice, Cause, Endpoint, EndpointError, Identity as ConnectInfo};
 
 pub use {

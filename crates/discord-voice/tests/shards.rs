@@ -61,7 +61,8 @@ async fn s8_an_idle_call_wakes_its_thread_for_keepalives_only() {
     for number in 0..CALLS {
         calls.push(alone(&server, &driver, number).await);
     }
-    let answered = |calls: &[(VoiceClient, Events)]| calls.iter().map(|(call, _)| call.stats().media.pongs).sum::<u64>();
+    let answered =
+        |calls: &[(VoiceClient, Events)]| calls.iter().map(|(call, _)| call.stats().media.pongs).sum::<u64>();
     until("the first answers", || answered(&calls) >= CALLS).await;
     let (pings, before) = (server.stats().pings, driver.metrics().shards[0]);
     within(server.wait_for(|stats| stats.pings >= pings + CALLS)).await.expect("the server runs");

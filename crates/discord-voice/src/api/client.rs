@@ -22,8 +22,8 @@ use super::{Events, Playback};
 use crate::{
     CallCounters, Config, ConnectionState, E2ee, EndReason, Handover, JoinTimes,
     driver::{
-        CallParts, CallShared, ControlCommand, ControlState, Listeners, MediaStats, Metrics, OnEnd, Origin, PlaybackEnd,
-        PlaybackShared, Playing, Receive, Shards, ring, start,
+        CallParts, CallShared, ControlCommand, ControlState, Listeners, MediaStats, Metrics, OnEnd, Origin,
+        PlaybackEnd, PlaybackShared, Playing, Receive, Shards, ring, start,
     },
 };
 

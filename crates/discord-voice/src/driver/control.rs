@@ -11,9 +11,9 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::sleep_until,
 };
+use tracing::Instrument as _;
 use voice_crypto::Mode;
 use voice_dave::{DaveStats, DaveStatus, Verification};
-use tracing::Instrument as _;
 use voice_model::{GuildId, SessionId, UpdateVoiceState, UserId};
 use voice_udp::socket::{RECEIVE_BUFFER_LEN, Socket};
 use voice_ws::{Connector, Identity, SessionStats, Transport, TransportError};
@@ -68,7 +68,9 @@ impl Origin {
             Self::Known(identity) => of(identity),
             Self::OtherProcess(handover) => (handover.guild_id(), handover.user_id()),
             Self::MainGateway { call: MainGatewayCall::Joined(join), .. } => (join.guild_id, join.user_id),
-            Self::MainGateway { call: MainGatewayCall::OtherProcess(handover, _), .. } => (handover.guild_id(), handover.user_id()),
+            Self::MainGateway { call: MainGatewayCall::OtherProcess(handover, _), .. } => {
+                (handover.guild_id(), handover.user_id())
+            }
         }
     }
 }
