@@ -1,6 +1,6 @@
 //! Every default of a call, with its reason.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use voice_crypto::Mode;
 use voice_dave::{MAX_PROTOCOL_VERSION, SigningKey};
@@ -33,8 +33,16 @@ pub struct Config {
     /// How long media must not get through, by what the network or the packets that arrive say, before the voice server is
     /// given up: 10 s. [`MediaFault`](crate::MediaFault) has the cases; that nothing arrives is none.
     pub media_fault_after: Duration,
-    /// Threads that send and receive media; each serves many calls: 1.
+    /// Threads that send and receive media, each for many calls: as many as the machine has processors for this process.
     pub media_threads: usize,
+    /// The cores that media threads run on, by their numbers, in turn: none, the system chooses. Linux only.
+    pub media_cores: Vec<usize>,
+    /// The precedence of media threads over others, as a nice value from -20, the highest, to 19; `None` leaves it: -10.
+    /// Below 0 the system has to allow it (on Linux with `CAP_SYS_NICE`), and otherwise it stays as it is.
+    pub media_nice: Option<i32>,
+    /// How media threads send: [`SendBackend::Plain`]. What the system does not have is replaced by that.
+    #[cfg(feature = "tokio")]
+    pub send_backend: voice_udp::socket::SendBackend,
     /// The transport encryptions that are accepted, the preferred one first. AES-256-GCM comes first where the
     /// processor has instructions for it.
     pub modes: Vec<Mode>,
@@ -83,7 +91,11 @@ impl Default for Config {
             rejoin_cap: Duration::from_secs(30),
             leave_timeout: Duration::from_secs(5),
             media_fault_after: Duration::from_secs(10),
-            media_threads: 1,
+            media_threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            media_cores: Vec::new(),
+            media_nice: Some(-10),
+            #[cfg(feature = "tokio")]
+            send_backend: voice_udp::socket::SendBackend::Plain,
             modes: voice_crypto::preferred().to_vec(),
             e2ee: E2ee::default(),
             e2ee_timeout: Duration::from_secs(5),

@@ -6,6 +6,7 @@ mod config;
 mod event;
 mod gateway;
 mod handover;
+mod histogram;
 mod join;
 mod signalling;
 
@@ -19,7 +20,7 @@ mod manager;
 #[cfg(feature = "tokio")]
 pub use {
     api::{CallStats, Connect, ConnectError, Driver, DropStats, Events, LeaveError, Playback, VoiceClient},
-    driver::{MediaStats, PlaybackEnd, PlaybackStatus, Receive, Received},
+    driver::{MediaStats, Metrics, PlaybackEnd, PlaybackStatus, Receive, Received, ShardMetrics},
     manager::{Join, JoinError, VoiceManager, VoiceManagerBuilder},
     voice_ws::{CertificateError, Connector, TransportError},
 };
@@ -34,6 +35,8 @@ pub use voice_ws as ws;
 
 pub use voice_audio::{FrameBuf, FrameSource, NextFrame};
 pub use voice_udp::{DiscoveryError, MediaFault};
+#[cfg(feature = "tokio")]
+pub use voice_udp::socket::SendBackend;
 pub use voice_ws::{Advice, Cause, Endpoint, EndpointError, Identity as ConnectInfo};
 
 pub use {
@@ -45,5 +48,6 @@ pub use {
     event::{EndReason, Event, Missing, Restrictions},
     gateway::{GatewayEvent, Shard, VoiceGateway},
     handover::{Handover, HandoverError},
+    histogram::Histogram,
     join::{JoinCollector, JoinInfo},
 };

@@ -300,6 +300,29 @@ async fn a_call_that_another_process_gave_up_goes_on_through_the_manager_that_ta
     assert_eq!(end_of(&mut events).await, EndReason::Left);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn s9_a_key_that_is_nearly_spent_is_replaced_before_a_nonce_repeats() {
+    let gateway = Gateway::start(Answer::StateFirst).await;
+    let (client, mut events) = within(async { gateway.manager().join(GUILD, CHANNEL).await }).await.expect("a call");
+    let handover = within(client.detach()).await.expect("it is connected");
+    assert_eq!(end_of(&mut events).await, EndReason::Detached);
+    // Two years and eight months later.
+    let text = handover.encode();
+    let begin = text.find("\"packets_left\":").expect("how much the key is good for") + "\"packets_left\":".len();
+    let end = begin + text[begin..].find([',', '}']).expect("more of it");
+    let old = discord_voice::Handover::decode(&format!("{}510{}", &text[..begin], &text[end..])).expect("a call");
+    drop(handover);
+
+    let (client, mut events) = within(async { gateway.manager().attach(old).await }).await.expect("the same call");
+    let playback = client.play(Counted::new(60));
+    while !matches!(within(events.next()).await.expect("the call goes on"), Event::Rejoining { .. }) {}
+    while !matches!(within(events.next()).await.expect("the call goes on"), Event::Connected) {}
+    within(playback.finished()).await;
+    let stats = within(client.fresh_stats()).await;
+    assert_eq!((stats.call.connections, stats.call.rejoins), (2, 1), "{stats:?}");
+    assert_eq!(stats.media.sent.frames_refused, 0, "it was replaced in time");
+}
+
 #[tokio::test]
 async fn w15_a_call_that_nobody_holds_any_more_leaves_once_and_waits_asleep() {
     let mut config = Config::default();

@@ -1,5 +1,5 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod discovery;
 mod media;
@@ -15,5 +15,5 @@ pub use {
         PacketBuf, Playout, ReceiveStats, Receiver, SILENCE_FRAMES, SealError, SendStats, Sender, StreamPosition,
         Talkspurt, media, media_at,
     },
-    pacer::Pacer,
+    pacer::{Due, Pacer, Phase},
 };

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 /// a time and not all at once.
 ///
 /// Deadlines are absolute: a slot that was served late does not move the ones after it. Time that was missed
-/// by more than a bound is skipped, not caught up with.
+/// by more than a bound is skipped, not caught up with. Pacers with one epoch count the same rounds: a call can go
+/// from one to another and keep its phase.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ use std::time::{Duration, Instant};
 /// let mut pacer = Pacer::new(start);
 /// pacer.insert(start, 7);
 /// let due_at = pacer.next_due().expect("one call is in");
-/// assert_eq!(pacer.poll(due_at), Some((0, &[7][..])));
+/// let due = pacer.poll(due_at).expect("its time has come");
+/// assert_eq!((due.round, due.keys), (0, &[7][..]));
 /// assert_eq!(pacer.poll(due_at), None);
 /// assert_eq!(pacer.next_due(), Some(due_at + Duration::from_millis(20)));
 /// ```
@@ -26,71 +28,125 @@ pub struct Pacer {
     /// Slots since the epoch; the next one to be served.
     cursor: u64,
     slots: [Vec<usize>; SLOTS as usize],
-    skipped_rounds: u64,
+    len: usize,
+    skipped: u64,
+}
+
+/// One of the twenty milliseconds of a round in which a call is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phase(u8);
+
+/// The calls of one slot, whose time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due<'a> {
+    /// The number of 20 ms periods since the epoch: it tells how many passed between two ticks of a call.
+    pub round: u64,
+    /// When they were due.
+    pub at: Instant,
+    /// The calls.
+    pub keys: &'a [usize],
 }
 
 impl Pacer {
-    /// Creates a pacer whose first round begins at `now`.
+    /// Creates a pacer whose first round begins at `epoch`.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
-        Self { epoch: now, cursor: 0, slots: Default::default(), skipped_rounds: 0 }
+    pub fn new(epoch: Instant) -> Self {
+        Self { epoch, cursor: 0, slots: Default::default(), len: 0, skipped: 0 }
     }
 
-    /// Schedules a call, known by `key`, 50 times a second. It must not be scheduled already.
-    pub fn insert(&mut self, now: Instant, key: usize) {
-        if self.next_due().is_none() {
+    /// Schedules a call, known by `key`, 50 times a second, in the slot with the fewest. It must not be scheduled
+    /// already.
+    pub fn insert(&mut self, now: Instant, key: usize) -> Phase {
+        let (emptiest, _) =
+            self.slots.iter().enumerate().min_by_key(|(_, slot)| slot.len()).expect("there are slots");
+        let phase = Phase(emptiest as u8);
+        self.insert_at(now, key, phase);
+        phase
+    }
+
+    /// Schedules a call in the slot that it had elsewhere.
+    pub fn insert_at(&mut self, now: Instant, key: usize, phase: Phase) {
+        if self.len == 0 {
             // Nothing was due for a while: that time was not missed.
             self.cursor = self.cursor.max(self.slot_at(now));
         }
-        let emptiest = self.slots.iter_mut().min_by_key(|slot| slot.len()).expect("there are slots");
-        emptiest.push(key);
+        self.len += 1;
+        self.slots[usize::from(phase.0)].push(key);
     }
 
     /// Takes a call out of the schedule.
-    pub fn remove(&mut self, key: usize) {
-        for slot in &mut self.slots {
-            slot.retain(|other| *other != key);
+    pub fn remove(&mut self, key: usize, phase: Phase) {
+        let slot = &mut self.slots[usize::from(phase.0)];
+        if let Some(place) = slot.iter().position(|other| *other == key) {
+            // The others keep their order, and with it their time within the slot.
+            slot.remove(place);
+            self.len -= 1;
         }
     }
 
     /// When [`poll`](Self::poll) will next have calls; `None` while none is scheduled.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
+        if self.len == 0 {
+            return None;
+        }
         let next = (self.cursor..self.cursor + SLOTS).find(|slot| !self.slot(*slot).is_empty())?;
         Some(self.time_of(next))
     }
 
-    /// The next slot that is due at `now` and has calls: the number of its round and the calls' keys.
-    ///
-    /// The round numbers tell how many 20 ms periods passed between two ticks of a call.
-    pub fn poll(&mut self, now: Instant) -> Option<(u64, &[usize])> {
+    /// The next slot that is due at `now` and has calls.
+    pub fn poll(&mut self, now: Instant) -> Option<Due<'_>> {
+        if self.len == 0 {
+            return None;
+        }
         let present = self.slot_at(now);
         if let Some(behind) = present.checked_sub(self.cursor + MAX_BEHIND) {
             // Whole rounds, so that every call loses the same.
             let rounds = behind.div_ceil(SLOTS);
             self.cursor += rounds * SLOTS;
-            self.skipped_rounds += rounds;
+            self.skipped += rounds * self.len as u64;
         }
         while self.cursor <= present {
             let served = self.cursor;
             self.cursor += 1;
             if !self.slot(served).is_empty() {
-                return Some((served / SLOTS, self.slot(served)));
+                return Some(Due { round: served / SLOTS, at: self.time_of(served), keys: self.slot(served) });
             }
         }
         None
     }
 
-    /// The round that `now` lies in: the number of 20 ms periods since the start.
+    /// The last round that a call of this phase has had its turn in, or would have.
+    #[must_use]
+    pub const fn last_round(&self, phase: Phase) -> Option<u64> {
+        match (self.cursor + SLOTS).checked_sub(phase.0 as u64 + 1) {
+            Some(passed) => (passed / SLOTS).checked_sub(1),
+            None => None,
+        }
+    }
+
+    /// The round that `now` lies in: the number of 20 ms periods since the epoch.
     #[must_use]
     pub fn round_at(&self, now: Instant) -> u64 {
         self.slot_at(now) / SLOTS
     }
 
-    /// Rounds that were skipped because their time had passed.
+    /// How many calls are scheduled.
     #[must_use]
-    pub const fn skipped_rounds(&self) -> u64 {
-        self.skipped_rounds
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no call is scheduled.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Ticks that calls lost because their time had passed by more than 60 ms.
+    #[must_use]
+    pub const fn skipped(&self) -> u64 {
+        self.skipped
     }
 
     fn slot(&self, number: u64) -> &[usize] {
@@ -109,8 +165,8 @@ impl Pacer {
 const SLOT: Duration = Duration::from_millis(1);
 /// Slots in 20 ms.
 const SLOTS: u64 = 20;
-/// Slots that are caught up with: 100 ms, five packets.
-const MAX_BEHIND: u64 = 100;
+/// Slots that are caught up with: 60 ms, three packets. Receivers that wait for late packets wait for about as long.
+const MAX_BEHIND: u64 = 60;
 
 #[cfg(test)]
 mod tests {
@@ -120,34 +176,37 @@ mod tests {
     fn calls_are_spread_evenly_and_each_is_due_once_a_round() {
         let start = start();
         let mut pacer = Pacer::new(start);
-        (0..60).for_each(|key| pacer.insert(start, key));
+        for key in 0..60 {
+            pacer.insert(start, key);
+        }
         let mut ticks = [0; 60];
         for ms in 0..200 {
-            let mut due = 0;
-            while let Some((round, keys)) = pacer.poll(start + Duration::from_millis(ms)) {
-                assert_eq!(round, ms / 20);
-                keys.iter().for_each(|key| ticks[*key] += 1);
-                due += keys.len();
+            let mut count = 0;
+            while let Some(due) = pacer.poll(start + Duration::from_millis(ms)) {
+                assert_eq!((due.round, due.at), (ms / 20, start + Duration::from_millis(ms)));
+                due.keys.iter().for_each(|key| ticks[*key] += 1);
+                count += due.keys.len();
             }
-            assert_eq!(due, 3, "at {ms} ms");
+            assert_eq!(count, 3, "at {ms} ms");
         }
         assert_eq!(ticks, [10; 60]);
     }
 
     #[test]
-    fn a_short_delay_is_caught_up_with_and_a_long_one_is_skipped() {
+    fn s4_a_short_delay_is_caught_up_with_and_a_long_one_is_skipped() {
         let start = start();
         let mut pacer = Pacer::new(start);
-        pacer.insert(start, 1);
+        let phase = pacer.insert(start, 1);
         let rounds = |pacer: &mut Pacer, ms| {
             let now = start + Duration::from_millis(ms);
-            std::iter::from_fn(|| pacer.poll(now).map(|(round, _)| round)).collect::<Vec<_>>()
+            std::iter::from_fn(|| pacer.poll(now).map(|due| due.round)).collect::<Vec<_>>()
         };
-        assert_eq!(rounds(&mut pacer, 85), [0, 1, 2, 3, 4]);
+        assert_eq!(rounds(&mut pacer, 45), [0, 1, 2]);
+        assert_eq!(pacer.last_round(phase), Some(2));
         let late = rounds(&mut pacer, 10_000);
-        assert!(late.len() <= 6, "{late:?}");
+        assert!(late.len() <= 4, "{late:?}");
         assert_eq!(late.last(), Some(&500));
-        assert_eq!(pacer.skipped_rounds() + late.len() as u64, 496);
+        assert_eq!(pacer.skipped() + late.len() as u64, 498);
         assert_eq!(pacer.next_due(), Some(start + Duration::from_millis(10_020)));
     }
 
@@ -156,12 +215,37 @@ mod tests {
         let start = start();
         let mut pacer = Pacer::new(start);
         let later = start + Duration::from_secs(60);
-        pacer.insert(later, 1);
+        let phase = pacer.insert(later, 1);
         assert_eq!(pacer.next_due(), Some(later));
-        assert_eq!(pacer.poll(later).map(|(round, _)| round), Some(3_000));
-        assert_eq!(pacer.skipped_rounds(), 0);
-        pacer.remove(1);
+        assert_eq!(pacer.poll(later).map(|due| due.round), Some(3_000));
+        assert_eq!(pacer.skipped(), 0);
+        pacer.remove(1, phase);
         assert_eq!(pacer.next_due(), None);
+        assert!(pacer.is_empty());
+    }
+
+    #[test]
+    fn a_call_keeps_its_phase_and_its_rounds_in_another_pacer() {
+        let start = start();
+        let (mut one, mut other) = (Pacer::new(start), Pacer::new(start));
+        for key in 0..8 {
+            one.insert(start, key);
+        }
+        let phase = one.insert(start, 8);
+        assert_eq!(one.last_round(phase), None);
+        let now = start + Duration::from_millis(50);
+        let served = |pacer: &mut Pacer| {
+            std::iter::from_fn(|| pacer.poll(now).filter(|due| due.keys.contains(&8)).map(|due| (due.round, due.at)))
+                .collect::<Vec<_>>()
+        };
+        while one.poll(start + Duration::from_millis(7)).is_some() {}
+        assert_eq!(one.last_round(phase), None, "its slot is the ninth");
+        while one.poll(start + Duration::from_millis(30)).is_some() {}
+        assert_eq!(one.last_round(phase), Some(1));
+        one.remove(8, phase);
+        other.insert_at(start + Duration::from_millis(31), 8, phase);
+        assert_eq!(other.last_round(phase), Some(1), "nothing was missed on the way");
+        assert_eq!(served(&mut other), [(2, start + Duration::from_millis(48))]);
     }
 
     #[expect(clippy::disallowed_methods, reason = "an instant can only come from the clock")]

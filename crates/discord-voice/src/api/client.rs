@@ -22,7 +22,7 @@ use super::{Events, Playback};
 use crate::{
     CallCounters, Config, ConnectionState, E2ee, EndReason, Handover, JoinTimes,
     driver::{
-        CallParts, CallShared, ControlCommand, ControlState, Listeners, MediaStats, OnEnd, Origin, PlaybackEnd,
+        CallParts, CallShared, ControlCommand, ControlState, Listeners, MediaStats, Metrics, OnEnd, Origin, PlaybackEnd,
         PlaybackShared, Playing, Receive, Shards, ring, start,
     },
 };
@@ -54,7 +54,7 @@ impl Driver {
     ///
     /// The operating system's, when it has no threads or descriptors left.
     pub fn with_connector(config: Config, connector: Connector) -> io::Result<Self> {
-        let shards = Arc::new(Shards::start(config.media_threads)?);
+        let shards = Arc::new(Shards::start(&config)?);
         Ok(Self { config: Arc::new(config), connector, shards })
     }
 
@@ -69,6 +69,12 @@ impl Driver {
     pub fn attach(&self, handover: Handover) -> Connect {
         let origin = Origin::OtherProcess(Box::new(handover));
         Connect { driver: self.clone(), origin, timeout: self.config.join_timeout }
+    }
+
+    /// What the media threads did, and do. Each publishes its figures once a second while it does something.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.shards.metrics()
     }
 
     /// Starts a call, which lives for as long as its parts do.

@@ -13,7 +13,8 @@ use tokio::{
 };
 use voice_crypto::Mode;
 use voice_dave::{DaveStats, DaveStatus, Verification};
-use voice_model::{SessionId, UpdateVoiceState};
+use tracing::Instrument as _;
+use voice_model::{GuildId, SessionId, UpdateVoiceState, UserId};
 use voice_udp::socket::{RECEIVE_BUFFER_LEN, Socket};
 use voice_ws::{Connector, Identity, SessionStats, Transport, TransportError};
 
@@ -21,7 +22,7 @@ use super::{
     clock,
     playing::{PlaybackShared, Playing},
     ring::ReceiveSink,
-    shard::{ShardCommand, ShardHandle, Shards},
+    shard::{Route, ShardCommand, Shards},
     shared::{CallShared, LinkFault},
 };
 use crate::{
@@ -41,7 +42,7 @@ pub(crate) enum ControlCommand {
     SetSelf { mute: bool, deaf: bool },
     Detach(oneshot::Sender<Handover>),
     Publish(oneshot::Sender<()>),
-    Verify(voice_model::UserId, oneshot::Sender<Option<Verification>>),
+    Verify(UserId, oneshot::Sender<Option<Verification>>),
     Leave,
 }
 
@@ -57,6 +58,19 @@ pub(crate) enum Origin {
     Known(Identity),
     OtherProcess(Box<Handover>),
     MainGateway { call: MainGatewayCall, updates: Updates, signals: mpsc::Receiver<GatewaySignal> },
+}
+
+impl Origin {
+    /// Whose call it is, and where.
+    fn names(&self) -> (GuildId, UserId) {
+        let of = |identity: &Identity| (identity.server_id, identity.user_id);
+        match self {
+            Self::Known(identity) => of(identity),
+            Self::OtherProcess(handover) => (handover.guild_id(), handover.user_id()),
+            Self::MainGateway { call: MainGatewayCall::Joined(join), .. } => (join.guild_id, join.user_id),
+            Self::MainGateway { call: MainGatewayCall::OtherProcess(handover, _), .. } => (handover.guild_id(), handover.user_id()),
+        }
+    }
 }
 
 /// A call that goes through the main gateway.
@@ -101,15 +115,14 @@ pub(crate) struct CallParts {
 /// The way of new listeners to the media thread. It does not pass through control: what is sent after the user asked
 /// to listen is heard.
 pub(crate) struct Listeners {
-    key: usize,
-    shard: ShardHandle,
+    route: Route,
     shared: Arc<CallShared>,
 }
 
 impl Listeners {
     /// Adds one. A thread too busy to take it drops it, which ends its stream.
     pub(crate) fn add(&self, sink: ReceiveSink) {
-        if !self.shard.send_now(self.key, ShardCommand::Listen(sink)) {
+        if !self.route.send_now(ShardCommand::Listen(sink)) {
             self.shared.dropped.listeners.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -130,9 +143,11 @@ pub(crate) fn start(
     let (event_sender, events) = crate::api::events();
     let (state, state_receiver) = watch::channel(ControlState::default());
     let shared = Arc::new(CallShared::default());
-    let (key, shard) = shards.assign();
-    let listeners = Listeners { key, shard: shard.clone(), shared: Arc::clone(&shared) };
+    let route = shards.assign();
+    let listeners = Listeners { route: route.clone(), shared: Arc::clone(&shared) };
     let fault_after = config.media_fault_after;
+    let (guild, user) = origin.names();
+    let span = tracing::info_span!("voice_call", guild = guild.get(), user = user.get());
     let (call, gateway) = match origin {
         Origin::Known(info) => (CallSession::new(clock(), config, info, seed()), None),
         Origin::OtherProcess(handover) => (take_over(config, &handover), None),
@@ -160,12 +175,12 @@ pub(crate) fn start(
         events: event_sender,
         state,
         shared: Arc::clone(&shared),
-        shard: OwnCall { key, shard },
+        shard: OwnCall { route },
         generation: 0,
         answered_silence: 0,
         _shards: shards,
     };
-    tokio::spawn(control.run(on_end));
+    tokio::spawn(control.run(on_end).instrument(span));
     CallParts { commands, events, state: state_receiver, shared, listeners }
 }
 
@@ -238,7 +253,10 @@ impl Control {
                         self.call.handle_input(clock(), CallInput::GatewayRefused(&error));
                     }
                 },
-                () = self.shared.notify.notified() => self.handle_media(),
+                () = self.shared.notify.notified() => {
+                    self.handle_media();
+                    self.follow_balance().await;
+                }
                 () = wait(deadline) => self.call.handle_input(clock(), CallInput::Timeout),
             }
         };
@@ -284,7 +302,7 @@ impl Control {
                         None => tracing::error!("media without a socket"),
                     }
                 }
-                CallOutput::Media(command) => self.command_shard(ShardCommand::Media(command)).await,
+                CallOutput::Media(command) => self.command_shard(ShardCommand::Media(Box::new(command))).await,
                 CallOutput::Gateway(update) => {
                     if let Some((updates, _)) = &mut self.gateway {
                         let delay = updates(update);
@@ -414,7 +432,17 @@ impl Control {
     /// Not `&self`: a socket is not `Sync`, and the task has to be `Send`.
     #[expect(clippy::needless_pass_by_ref_mut, reason = "a shared reference would not be Send")]
     async fn command_shard(&mut self, command: ShardCommand) {
-        if !self.shard.shard.send(self.shard.key, command).await {
+        if !self.shard.route.send(command).await {
+            self.shared.abandon();
+        }
+    }
+
+    /// Moves the call to a media thread with more time, if it was asked to.
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "a shared reference would not be Send")]
+    async fn follow_balance(&mut self) {
+        if let Some(target) = self.shared.take_move()
+            && !self.shard.route.move_to(target).await
+        {
             self.shared.abandon();
         }
     }
@@ -445,13 +473,12 @@ impl Control {
 
 /// A call's place on its media thread, which is given up with the control task in whatever way that ends.
 struct OwnCall {
-    key: usize,
-    shard: ShardHandle,
+    route: Route,
 }
 
 impl Drop for OwnCall {
     fn drop(&mut self) {
-        self.shard.remove(self.key);
+        self.route.remove();
     }
 }
 

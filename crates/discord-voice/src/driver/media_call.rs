@@ -10,17 +10,18 @@ use std::{
 use voice_audio::{FrameBuf, SILENCE_FRAME};
 use voice_rtp::{Kind, classify};
 use voice_udp::{
-    Arrival, Content, Keepalive, MediaFault, MediaHealth, PacketBuf, Playout, Receiver, SealError, Sender,
-    StreamPosition, Talkspurt,
-    socket::{Poller, RECEIVE_BUFFER_LEN, Socket},
+    Arrival, Content, Keepalive, MediaFault, MediaHealth, Playout, Receiver, SealError, Sender, StreamPosition,
+    Talkspurt,
+    socket::{DatagramSink, Inbox, Poller, RECEIVE_BUFFER_LEN, Socket},
 };
 
 use super::{
+    export::CallExport,
     playing::{PlaybackEnd, PlaybackShared, PlaybackStatus, Playing},
     ring::{ReceiveSink, Received},
     shared::{CallShared, LinkFault, MediaStats},
 };
-use crate::MediaCommand;
+use crate::{Histogram, MediaCommand};
 
 /// The media of one call.
 pub(super) struct MediaCall {
@@ -36,12 +37,13 @@ pub(super) struct MediaCall {
     announced: bool,
     talkspurt: Talkspurt,
     sinks: Vec<ReceiveSink>,
-    /// The round of the last tick, or of the moment when the link was made.
-    last_round: u64,
-    /// There was a tick over this link.
-    ticked: bool,
-    pub(super) scheduled: bool,
+    /// The next round in which a frame can leave over this link; each before it had its turn, or was skipped.
+    next_round: u64,
+    /// Turns that were missed while there was something to send.
+    skipped: u64,
+    lateness: Histogram,
     published_at: Option<Instant>,
+    export: CallExport,
 }
 
 /// The path to one media server.
@@ -56,26 +58,37 @@ struct Link {
     failed: bool,
     /// Audio may leave.
     begun: bool,
+    blocked: u64,
     errors: u64,
     oversized: u64,
     unheard: u64,
 }
 
-/// Buffers that a thread's calls share, one after the other.
-pub(super) struct Buffers {
+/// The way out, which a thread's calls share, one after the other.
+pub(super) struct Outlet {
+    pub(super) sink: Box<dyn DatagramSink>,
     frame: FrameBuf,
-    packet: PacketBuf,
-    datagram: Box<[u8; RECEIVE_BUFFER_LEN]>,
 }
 
-impl Buffers {
-    pub(super) fn new() -> Self {
-        Self { frame: FrameBuf::new(), packet: PacketBuf::new(), datagram: Box::new([0; RECEIVE_BUFFER_LEN]) }
+impl Outlet {
+    pub(super) fn new(sink: Box<dyn DatagramSink>) -> Self {
+        Self { sink, frame: FrameBuf::new() }
     }
 }
 
+/// A turn of a call, once in 20 ms.
+pub(super) struct Tick {
+    pub(super) now: Instant,
+    /// The number of the 20 ms.
+    pub(super) round: u64,
+    /// How long after it was due.
+    pub(super) late: Duration,
+    /// By which the thread's sink knows the call.
+    pub(super) number: usize,
+}
+
 impl MediaCall {
-    pub(super) fn new(shared: Arc<CallShared>, fault_after: Duration) -> Self {
+    pub(super) fn new(shared: Arc<CallShared>, fault_after: Duration, export: CallExport) -> Self {
         Self {
             shared,
             fault_after,
@@ -86,10 +99,11 @@ impl MediaCall {
             announced: false,
             talkspurt: Talkspurt::default(),
             sinks: Vec::new(),
-            last_round: 0,
-            ticked: false,
-            scheduled: false,
+            next_round: 0,
+            skipped: 0,
+            lateness: Histogram::default(),
             published_at: None,
+            export,
         }
     }
 
@@ -97,19 +111,14 @@ impl MediaCall {
     pub(super) fn start(
         &mut self,
         now: Instant,
-        (number, round): (u64, u64),
+        (link, round, number): (u64, u64, usize),
         poller: &mut Poller,
-        key: usize,
-        (mut socket, sender, receiver): (Socket, Sender, Receiver),
+        outlet: &mut Outlet,
+        (socket, sender, receiver): (Socket, Sender, Receiver),
     ) {
-        self.stop(now, poller);
-        if let Err(error) = poller.add(&mut socket, key) {
-            tracing::error!(%error, "a media socket cannot be waited for");
-            self.shared.media_failed(number, LinkFault::Socket(error.to_string()));
-            return;
-        }
+        self.stop(now, number, poller, outlet);
         self.link = Some(Link {
-            number,
+            number: link,
             socket,
             sender,
             receiver,
@@ -117,29 +126,61 @@ impl MediaCall {
             health: MediaHealth::new(self.fault_after),
             failed: false,
             begun: false,
+            blocked: 0,
             errors: 0,
             oversized: 0,
             unheard: 0,
         });
-        (self.last_round, self.ticked) = (round, false);
+        self.next_round = round;
+        self.export.begin_link(self.skipped);
+        self.enter_thread(number, poller, outlet);
+    }
+
+    /// Makes the socket known to a thread.
+    pub(super) fn enter_thread(&mut self, number: usize, poller: &mut Poller, outlet: &mut Outlet) {
+        let Some(link) = &mut self.link else { return };
+        let added = poller.add(&mut link.socket, number).and_then(|()| outlet.sink.add(&link.socket, number));
+        if let Err(error) = added {
+            tracing::error!(%error, "a media socket cannot be waited for");
+            self.shared.media_failed(link.number, LinkFault::Socket(error.to_string()));
+            self.link = None;
+        }
+    }
+
+    /// Lets a thread forget the socket. Everything that it was given to send leaves before.
+    pub(super) fn leave_thread(&mut self, number: usize, poller: &mut Poller, outlet: &mut Outlet) {
+        if let Some(link) = &mut self.link {
+            outlet.sink.remove(number);
+            let _ = poller.remove(&mut link.socket);
+        }
     }
 
     /// Gives up the link.
-    pub(super) fn stop(&mut self, now: Instant, poller: &mut Poller) {
+    pub(super) fn stop(&mut self, now: Instant, number: usize, poller: &mut Poller, outlet: &mut Outlet) {
         self.publish(now, true);
-        if let Some(mut link) = self.link.take() {
-            let _ = poller.remove(&mut link.socket);
-        }
+        self.leave_thread(number, poller, outlet);
+        self.link = None;
         // A talk spurt ends with its link: another server has not heard its beginning.
         self.talkspurt = Talkspurt::default();
     }
 
     /// Gives up the link for another process. Says where its socket was and where the stream stands.
-    pub(super) fn detach(&mut self, now: Instant, poller: &mut Poller) -> Option<(SocketAddr, StreamPosition)> {
+    pub(super) fn detach(
+        &mut self,
+        now: Instant,
+        number: usize,
+        poller: &mut Poller,
+        outlet: &mut Outlet,
+    ) -> Option<(SocketAddr, StreamPosition)> {
         let link = self.link.as_ref()?;
         let place = (link.socket.local_addr().ok()?, link.sender.position());
-        self.stop(now, poller);
+        self.stop(now, number, poller, outlet);
         Some(place)
+    }
+
+    /// Wishes to be served by another thread.
+    pub(super) fn ask_to_move(&self, target: usize) {
+        self.shared.ask_to_move(target);
     }
 
     pub(super) fn handle_command(&mut self, now: Instant, command: MediaCommand) {
@@ -206,19 +247,34 @@ impl MediaCall {
         (self.playing.is_some() && !self.paused) || self.talkspurt.is_ending()
     }
 
-    /// 20 ms have passed: sends a frame of the source, or of silence.
-    pub(super) fn tick(&mut self, now: Instant, round: u64, buffers: &mut Buffers) {
+    /// There is something to send from this round on: the time until then passed unsent, and was not missed.
+    pub(super) fn begin_ticks(&mut self, round: u64) {
+        if let Some(link) = &mut self.link {
+            let idle = round.saturating_sub(self.next_round);
+            link.sender.skip(u32::try_from(idle).unwrap_or(u32::MAX));
+            self.next_round = self.next_round.max(round);
+        }
+    }
+
+    /// The first round in which a frame can leave.
+    pub(super) const fn next_round(&self) -> u64 {
+        self.next_round
+    }
+
+    /// 20 ms have passed: seals a frame of the source, or of silence, for the sink.
+    pub(super) fn tick(&mut self, tick: Tick, outlet: &mut Outlet) {
+        let Tick { now, round, late, number } = tick;
         let Some(link) = &mut self.link else { return };
         // Moved to a later slot of a round that it had its turn in already.
-        if std::mem::replace(&mut self.ticked, true) && round == self.last_round {
-            return;
-        }
-        let missed = round.saturating_sub(self.last_round + 1);
+        let Some(missed) = round.checked_sub(self.next_round) else { return };
         link.sender.skip(u32::try_from(missed).unwrap_or(u32::MAX));
-        self.last_round = round;
+        self.skipped += missed;
+        self.next_round = round + 1;
+        self.lateness.record(late);
+        let Outlet { sink, frame } = outlet;
         let sounding = match self.playing.as_mut().filter(|_| !self.paused) {
             None => false,
-            Some(playing) => match playing.next_frame(&mut buffers.frame) {
+            Some(playing) => match playing.next_frame(frame) {
                 Ok(sounding) => {
                     playing.set_status(PlaybackStatus::Playing);
                     sounding
@@ -231,11 +287,14 @@ impl MediaCall {
                 }
             },
         };
+        if link.sender.packets_left() < RENEW_AT {
+            link.report(Some(MediaFault::KeySpent), &self.shared);
+        }
         let sent = if sounding {
             self.talkspurt.audio();
-            link.send_frame(now, buffers.frame.as_slice(), &mut buffers.packet, &self.shared)
+            link.send_frame(number, frame.as_slice(), &mut **sink)
         } else if self.talkspurt.silence() {
-            link.send_frame(now, &SILENCE_FRAME, &mut buffers.packet, &self.shared)
+            link.send_frame(number, &SILENCE_FRAME, &mut **sink)
         } else {
             link.sender.skip(1);
             Ok(())
@@ -248,38 +307,45 @@ impl MediaCall {
         self.publish(now, false);
     }
 
-    /// Reads what arrived. Returns whether there may be more.
-    pub(super) fn receive(&mut self, now: Instant, buffers: &mut Buffers) -> bool {
-        let more = self.receive_batch(now, buffers);
-        self.publish(now, false);
-        more
+    /// A datagram did not leave.
+    pub(super) fn send_failed(&mut self, now: Instant, error: &io::Error) {
+        if let Some(link) = &mut self.link {
+            link.send_failed(now, error, &self.shared);
+        }
     }
 
-    fn receive_batch(&mut self, now: Instant, buffers: &mut Buffers) -> bool {
-        for _ in 0..MAX_BATCH {
-            let Some(link) = &mut self.link else { return false };
-            match link.socket.receive(&mut buffers.datagram[..]) {
-                // Media that nobody listens to is not even opened.
-                Ok(Some(len)) if self.sinks.is_empty() && classify(&buffers.datagram[..len]) == Kind::Rtp => {
-                    link.health.handle_unopened();
-                    link.unheard += 1;
+    /// Reads what arrived, and counts it. Returns whether there may be more.
+    pub(super) fn receive(&mut self, now: Instant, inbox: &mut Inbox, datagrams: &mut u64) -> bool {
+        let Some(link) = &mut self.link else { return false };
+        let received = link.socket.receive(inbox);
+        *datagrams += inbox.len() as u64;
+        for datagram in inbox.datagrams() {
+            // Media that nobody listens to is not even opened.
+            if self.sinks.is_empty() && classify(datagram) == Kind::Rtp {
+                link.health.handle_unopened();
+                link.unheard += 1;
+            } else if datagram.len() >= RECEIVE_BUFFER_LEN {
+                link.oversized += 1;
+            } else {
+                let opened = link.receiver.open(now, datagram);
+                if let Ok(Arrival::Pong(pong)) = opened {
+                    link.keepalive.handle_pong(now, pong);
                 }
-                Ok(Some(len)) if len < RECEIVE_BUFFER_LEN => {
-                    let opened = link.receiver.open(now, &mut buffers.datagram[..len]);
-                    if let Ok(Arrival::Pong(pong)) = opened {
-                        link.keepalive.handle_pong(now, pong);
-                    }
-                    let fault = link.health.handle_datagram(now, &opened);
-                    link.report(fault, &self.shared);
-                    self.give_out(now);
-                }
-                Ok(Some(_)) => link.oversized += 1,
-                Ok(None) => return false,
-                // A refused port, reported for an earlier datagram: one is not the end of anything.
-                Err(error) => link.failed(now, &error, &self.shared),
+                let fault = link.health.handle_datagram(now, &opened);
+                link.report(fault, &self.shared);
             }
         }
-        true
+        let more = match received {
+            Ok(more) => more,
+            // A refused port, reported for an earlier datagram: one is not the end of anything.
+            Err(error) => {
+                link.failed(now, &error, &self.shared);
+                true
+            }
+        };
+        self.give_out(now);
+        self.publish(now, false);
+        more
     }
 
     /// The instant of [`deadline`](Self::deadline) has come.
@@ -288,17 +354,20 @@ impl MediaCall {
             && let Some(ping) = link.keepalive.poll(now)
             && let Err(error) = link.socket.send(&ping.request())
         {
-            link.failed(now, &error, &self.shared);
+            link.send_failed(now, &error, &self.shared);
         }
         self.give_out(now);
         self.publish(now, false);
     }
 
-    /// When something has to be done although nothing arrives.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    /// When something has to be done although nothing arrives. Pings that are only to keep the path open wait for those
+    /// of other calls, so that one wake-up serves many.
+    pub(super) fn deadline(&self, epoch: Instant) -> Option<Instant> {
         let link = self.link.as_ref()?;
         let waiting = link.receiver.poll_timeout();
-        waiting.into_iter().chain([link.keepalive.next_at()]).min()
+        let ping = link.keepalive.next_at();
+        let ping = if link.keepalive.answered() > 0 { on_grid(epoch, ping) } else { ping };
+        waiting.into_iter().chain([ping]).min()
     }
 
     /// Hands what is due to those who listen.
@@ -330,7 +399,9 @@ impl MediaCall {
             && (due || final_one)
         {
             self.published_at = Some(now);
-            self.shared.publish(link.figures(), final_one);
+            let figures = MediaStats { skipped: self.skipped, lateness: self.lateness, ..link.figures() };
+            self.export.update(&figures);
+            self.shared.publish(figures, final_one);
         }
     }
 
@@ -341,19 +412,20 @@ impl MediaCall {
 }
 
 impl Link {
-    /// Seals and sends. A frame that the call holds back, or that the network refuses, is counted and gone.
-    fn send_frame(
-        &mut self,
-        now: Instant,
-        frame: &[u8],
-        buffer: &mut PacketBuf,
-        shared: &CallShared,
-    ) -> Result<(), SealError> {
-        let datagram = self.sender.seal(frame, buffer)?;
-        if let Err(error) = self.socket.send(datagram) {
-            self.failed(now, &error, shared);
-        }
+    /// Seals a frame for the sink. One that the call holds back is counted and gone.
+    fn send_frame(&mut self, number: usize, frame: &[u8], sink: &mut dyn DatagramSink) -> Result<(), SealError> {
+        let len = self.sender.seal(frame, sink.buffer())?.len();
+        sink.send(&mut self.socket, number, len);
         Ok(())
+    }
+
+    /// Counts a datagram that did not leave.
+    fn send_failed(&mut self, now: Instant, error: &io::Error, shared: &CallShared) {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            self.blocked += 1;
+        } else {
+            self.failed(now, error, shared);
+        }
     }
 
     /// Counts an error of the socket.
@@ -368,13 +440,14 @@ impl Link {
             sent: *self.sender.stats(),
             received: *self.receiver.stats(),
             round_trip: self.keepalive.round_trip(),
-            blocked: self.socket.blocked(),
+            blocked: self.blocked,
             pings: self.keepalive.sent().into(),
             pongs: self.keepalive.answered(),
             socket_errors: self.errors,
             unreachable: self.health.unreachable(),
             oversized: self.oversized,
             unheard: self.unheard,
+            ..MediaStats::default()
         }
     }
 
@@ -384,7 +457,7 @@ impl Link {
             && !std::mem::replace(&mut self.failed, true)
         {
             // They say why, to who hears of it.
-            shared.publish(self.figures(), true);
+            shared.publish_link(self.figures());
             shared.media_failed(self.number, LinkFault::Media(fault));
         }
     }
@@ -397,6 +470,18 @@ impl Drop for MediaCall {
     }
 }
 
-/// Datagrams read from one socket before others get their turn.
-const MAX_BATCH: usize = 64;
+/// The first instant from `at` on that is a whole number of steps after the epoch.
+fn on_grid(epoch: Instant, at: Instant) -> Instant {
+    let since = at.saturating_duration_since(epoch).as_micros();
+    let steps = since.div_ceil(PING_GRID.as_micros());
+    epoch + PING_GRID * u32::try_from(steps).unwrap_or(u32::MAX)
+}
+
+/// Pings of a thread's calls leave together: a few of thousands at a time, every 50 ms.
+const PING_GRID: Duration = Duration::from_millis(50);
+/// Packets that a key may still seal when another one is asked for: 10 s of them, in which a rejoin succeeds or fails.
+const RENEW_AT: u64 = 500;
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

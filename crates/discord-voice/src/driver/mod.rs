@@ -1,7 +1,9 @@
 //! What drives calls: one task per call for control, a few threads for media.
 
 mod control;
+mod export;
 mod media_call;
+mod metrics;
 mod playing;
 mod ring;
 mod shard;
@@ -17,6 +19,7 @@ pub(crate) use ring::ring;
 pub(crate) use shard::Shards;
 pub(crate) use shared::CallShared;
 
+pub use metrics::{Metrics, ShardMetrics};
 pub use playing::{PlaybackEnd, PlaybackStatus};
 pub use ring::{Receive, Received};
 pub use shared::MediaStats;

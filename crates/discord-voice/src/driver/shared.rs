@@ -3,13 +3,15 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use tokio::sync::Notify;
 use voice_udp::{MediaFault, ReceiveStats, SendStats};
+
+use crate::Histogram;
 
 /// The counters of a call's media.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +37,11 @@ pub struct MediaStats {
     pub oversized: u64,
     /// Datagrams of media that arrived while nobody listened, and were not even opened.
     pub unheard: u64,
+    /// Turns, 50 a second, in which nothing was sent although there was audio, because the media thread came more than
+    /// 60 ms too late for them. The stream's time passed all the same.
+    pub skipped: u64,
+    /// How late the turns were, for the whole call.
+    pub lateness: Histogram,
 }
 
 /// What is wrong with the way to a media server.
@@ -64,6 +71,8 @@ pub(crate) struct CallShared {
     fault: Mutex<Option<(u64, LinkFault)>>,
     /// The media thread has given the call up.
     is_abandoned: AtomicBool,
+    /// One more than the number of the media thread that the call is to move to; 0 for none.
+    move_to: AtomicUsize,
     pub(crate) dropped: Dropped,
     /// Wakes control.
     pub(crate) notify: Notify,
@@ -78,6 +87,13 @@ impl CallShared {
         } else if final_one {
             *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = news;
         }
+    }
+
+    /// The same for what concerns the link alone, at once.
+    pub(super) fn publish_link(&self, news: MediaStats) {
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        let MediaStats { skipped, lateness, .. } = *stats;
+        *stats = MediaStats { skipped, lateness, ..news };
     }
 
     pub(crate) fn stats(&self) -> MediaStats {
@@ -99,6 +115,17 @@ impl CallShared {
     /// What is newly wrong with media, and with the link of which number.
     pub(crate) fn take_fault(&self) -> Option<(u64, LinkFault)> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Another media thread has more time for the call.
+    pub(super) fn ask_to_move(&self, target: usize) {
+        self.move_to.store(target + 1, Ordering::Release);
+        self.notify.notify_one();
+    }
+
+    /// The media thread that the call is to move to, told once.
+    pub(crate) fn take_move(&self) -> Option<usize> {
+        self.move_to.swap(0, Ordering::AcqRel).checked_sub(1)
     }
 
     /// There is no media thread any more that would serve the call.

@@ -50,6 +50,8 @@ pub enum MediaFault {
     NotAuthentic,
     /// The network says for that long that the media server's port cannot be reached (the network, or the peer).
     Unreachable,
+    /// The key has sealed nearly as many packets as it safely can; only a new session brings another (nobody's fault).
+    KeySpent,
 }
 
 impl MediaHealth {
@@ -130,6 +132,7 @@ impl fmt::Display for MediaFault {
         f.write_str(match self {
             Self::NotAuthentic => "no packet from the voice server was authentic any more",
             Self::Unreachable => "the voice server's UDP port could not be reached any more; is a firewall in the way?",
+            Self::KeySpent => "the key has sealed nearly as many packets as it safely can",
         })
     }
 }

@@ -74,6 +74,12 @@ impl Sender {
         }
     }
 
+    /// How many packets the key may seal still: in a new session nearly 2^32, 994 days of audio.
+    #[must_use]
+    pub const fn packets_left(&self) -> u64 {
+        self.sealer.remaining()
+    }
+
     /// The SSRC of the stream.
     #[must_use]
     pub const fn ssrc(&self) -> Ssrc {
@@ -124,6 +130,12 @@ impl PacketBuf {
     #[must_use]
     pub const fn new() -> Self {
         Self { bytes: [0; MAX_DATAGRAM_LEN] }
+    }
+
+    /// The first bytes of it, as [`Sender::seal`] laid them out.
+    #[must_use]
+    pub fn filled(&self, len: usize) -> &[u8] {
+        &self.bytes[..len.min(MAX_DATAGRAM_LEN)]
     }
 }
 

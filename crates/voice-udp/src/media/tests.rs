@@ -87,7 +87,7 @@ fn nothing_is_given_out_before_it_is_known_what_the_call_demands() {
 }
 
 #[test]
-fn sequence_counts_packets_and_timestamp_counts_time() {
+fn s3_sequence_counts_packets_and_timestamp_counts_time() {
     let mut pair = Pair::new();
     let mut header = |skip| {
         pair.sender.skip(skip);

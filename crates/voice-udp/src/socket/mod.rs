@@ -1,6 +1,10 @@
 //! The UDP socket of a call and the poller in which a media thread waits for many of them.
 
+mod inbox;
+#[cfg(target_os = "linux")]
+mod linux;
 mod poller;
+mod sink;
 
 use std::{
     io,
@@ -9,13 +13,14 @@ use std::{
 
 use socket2::{Domain, Protocol, Type};
 
+pub use inbox::{Inbox, RECEIVE_BUFFER_LEN};
 pub use poller::{Poller, Waker};
+pub use sink::{DatagramSink, PlainSink, SendBackend, SendFailure, UnknownBackend, sink};
 
 /// A non-blocking UDP socket that talks to one media server and hears only that one.
 #[derive(Debug)]
 pub struct Socket {
     inner: mio::net::UdpSocket,
-    blocked: u64,
 }
 
 impl Socket {
@@ -42,42 +47,27 @@ impl Socket {
     /// The operating system's, when the socket cannot be made non-blocking.
     pub fn from_std(socket: UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { inner: mio::net::UdpSocket::from_std(socket), blocked: 0 })
+        Ok(Self { inner: mio::net::UdpSocket::from_std(socket) })
     }
 
-    /// Sends one datagram. One that the system has no room for is dropped and counted: the next is due in
-    /// 20 ms anyway.
+    /// Sends one datagram.
     ///
     /// # Errors
     ///
-    /// The operating system's, except for a full send buffer.
+    /// The operating system's; [`WouldBlock`](io::ErrorKind::WouldBlock) when it has no room for the datagram, which is
+    /// dropped: the next is due in 20 ms anyway.
     pub fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-        match self.inner.send(datagram) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.blocked += 1;
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
+        self.inner.send(datagram).map(drop)
     }
 
-    /// Receives one datagram into `buffer` and returns its length; `None` when there is none.
+    /// Receives the datagrams that are there, as many as the inbox holds, in place of what is in it. Returns whether
+    /// there may be more.
     ///
     /// # Errors
     ///
-    /// The operating system's; a refused port of the peer is reported here by some.
-    pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        loop {
-            return match self.inner.recv(buffer) {
-                Ok(len) => Ok(Some(len)),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => Ok(None),
-                    io::ErrorKind::Interrupted => continue,
-                    _ => Err(error),
-                },
-            };
-        }
+    /// The operating system's; a refused port of the peer is reported here by some. Datagrams may be there nevertheless.
+    pub fn receive(&mut self, inbox: &mut Inbox) -> io::Result<bool> {
+        inbox.receive(&self.inner)
     }
 
     /// The local address.
@@ -88,16 +78,7 @@ impl Socket {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
-
-    /// Datagrams dropped because the system's send buffer was full.
-    #[must_use]
-    pub const fn blocked(&self) -> u64 {
-        self.blocked
-    }
 }
-
-/// Bytes to receive into. A datagram that fills it was cut and is to be dropped.
-pub const RECEIVE_BUFFER_LEN: usize = 2_048;
 
 #[cfg(test)]
 mod tests {
@@ -122,10 +103,11 @@ mod tests {
             poller.wait(Some(deadline), &mut readable)?;
         }
         assert_eq!(readable, [7]);
-        let mut buffer = [0; RECEIVE_BUFFER_LEN];
-        let len = socket.receive(&mut buffer)?.expect("a datagram");
-        assert_eq!(&buffer[..len], b"server");
-        assert_eq!(socket.receive(&mut buffer)?, None);
+        let mut inbox = Inbox::new();
+        assert!(!socket.receive(&mut inbox)?);
+        assert_eq!(inbox.datagrams().collect::<Vec<_>>(), [b"server"]);
+        assert!(!socket.receive(&mut inbox)?);
+        assert_eq!(inbox.datagrams().count(), 0);
         poller.remove(&mut socket)
     }
 

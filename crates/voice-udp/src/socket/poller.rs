@@ -65,6 +65,20 @@ impl Poller {
         Ok(())
     }
 
+    /// Lets time pass, so that more can be read with the next wait. Nothing ends it early: not for more than a few
+    /// milliseconds.
+    pub fn pause(&self, until: Instant) {
+        #[expect(clippy::disallowed_methods, reason = "waiting is where the clock is read")]
+        let pause = until.saturating_duration_since(Instant::now());
+        #[cfg(target_os = "linux")]
+        if let Ok(pause) = pause.try_into() {
+            let _ = rustix::thread::nanosleep(&pause);
+        }
+        #[cfg(not(target_os = "linux"))]
+        #[expect(clippy::disallowed_methods, reason = "the point is to wait")]
+        std::thread::sleep(pause);
+    }
+
     /// A handle with which other threads end a wait.
     #[must_use]
     pub fn waker(&self) -> Waker {

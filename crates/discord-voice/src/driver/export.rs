@@ -1,0 +1,174 @@
+//! The figures of media threads and calls for the `metrics` facade, where an exporter of the user's choice takes them.
+
+#[cfg(feature = "metrics")]
+pub(super) use facade::{CallExport, ShardExport};
+#[cfg(not(feature = "metrics"))]
+pub(super) use nothing::{CallExport, ShardExport};
+
+#[cfg(feature = "metrics")]
+mod facade {
+    use std::sync::Arc;
+
+    use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+
+    use crate::{MediaStats, ShardMetrics};
+
+    /// The figures of one thread, labelled with its number.
+    #[derive(Clone)]
+    pub(in crate::driver) struct ShardExport {
+        calls: Gauge,
+        playing: Gauge,
+        commands_waiting: Gauge,
+        cpu: Gauge,
+        ticks: Counter,
+        skipped_ticks: Counter,
+        wakeups: Counter,
+        datagrams: Counter,
+        moved_away: Counter,
+        lateness: Histogram,
+        before: crate::Histogram,
+        totals: Arc<[Counter; TOTALS.len()]>,
+    }
+
+    /// What one call has added to the sums over all calls.
+    #[derive(Clone)]
+    pub(in crate::driver) struct CallExport {
+        totals: Arc<[Counter; TOTALS.len()]>,
+        added: [u64; TOTALS.len()],
+    }
+
+    impl ShardExport {
+        pub(in crate::driver) fn new(number: usize) -> Self {
+            describe();
+            let shard = number.to_string();
+            let labels = [("shard", shard)];
+            Self {
+                calls: gauge!("discord_voice_calls", &labels),
+                playing: gauge!("discord_voice_playing_calls", &labels),
+                commands_waiting: gauge!("discord_voice_commands_waiting", &labels),
+                cpu: gauge!("discord_voice_media_cpu_seconds", &labels),
+                ticks: counter!("discord_voice_ticks_total", &labels),
+                skipped_ticks: counter!("discord_voice_skipped_ticks_total", &labels),
+                wakeups: counter!("discord_voice_wakeups_total", &labels),
+                datagrams: counter!("discord_voice_datagrams_received_total", &labels),
+                moved_away: counter!("discord_voice_calls_moved_total", &labels),
+                lateness: metrics::histogram!("discord_voice_lateness_seconds", &labels),
+                before: crate::Histogram::default(),
+                totals: Arc::new(TOTALS.map(|(name, ..)| counter!(name))),
+            }
+        }
+
+        pub(in crate::driver) fn call(&self) -> CallExport {
+            CallExport { totals: Arc::clone(&self.totals), added: [0; TOTALS.len()] }
+        }
+
+        pub(in crate::driver) fn update(&mut self, now: &ShardMetrics) {
+            self.calls.set(now.calls as f64);
+            self.playing.set(now.playing as f64);
+            self.commands_waiting.set(now.commands_waiting as f64);
+            self.cpu.set(now.cpu.as_secs_f64());
+            self.ticks.absolute(now.ticks);
+            self.skipped_ticks.absolute(now.skipped_ticks);
+            self.wakeups.absolute(now.wakeups);
+            self.datagrams.absolute(now.datagrams);
+            self.moved_away.absolute(now.moved_away);
+            for ((bound, count), (_, before)) in now.lateness.buckets().zip(self.before.buckets()) {
+                if count > before {
+                    self.lateness.record_many(bound.as_secs_f64(), (count - before) as usize);
+                }
+            }
+            self.before = now.lateness;
+        }
+    }
+
+    impl CallExport {
+        /// The call's figures begin anew with another media server.
+        pub(in crate::driver) fn begin_link(&mut self, skipped: u64) {
+            self.added = [0; TOTALS.len()];
+            self.added[SKIPPED] = skipped;
+        }
+
+        pub(in crate::driver) fn update(&mut self, now: &MediaStats) {
+            for ((counter, added), (_, _, figure)) in self.totals.iter().zip(&mut self.added).zip(TOTALS) {
+                let news = figure(now);
+                counter.increment(news.saturating_sub(std::mem::replace(added, news)));
+            }
+        }
+    }
+
+    fn describe() {
+        describe_gauge!("discord_voice_calls", "Calls that a media thread serves.");
+        describe_gauge!("discord_voice_playing_calls", "Those of them that send audio.");
+        describe_gauge!("discord_voice_commands_waiting", "Commands that wait for a media thread.");
+        describe_gauge!("discord_voice_media_cpu_seconds", Unit::Seconds, "Processor time that a media thread took.");
+        describe_counter!("discord_voice_ticks_total", "Times a call had its turn, 50 a second while it sends.");
+        describe_counter!("discord_voice_skipped_ticks_total", "Turns that came too late to be caught up with.");
+        describe_counter!("discord_voice_wakeups_total", "Times a media thread woke up.");
+        describe_counter!("discord_voice_datagrams_received_total", "Datagrams that a media thread received.");
+        describe_counter!("discord_voice_calls_moved_total", "Calls that left a media thread because it ran late.");
+        describe_histogram!("discord_voice_lateness_seconds", Unit::Seconds, "How late turns were.");
+        for (name, description, _) in TOTALS {
+            describe_counter!(name, description);
+        }
+    }
+
+    type Total = (&'static str, &'static str, fn(&MediaStats) -> u64);
+
+    /// Sums over all calls of a process: name, what it is, and the figure of a call.
+    const TOTALS: [Total; 14] = [
+        ("discord_voice_packets_sent_total", "Packets sent.", |s| s.sent.packets),
+        ("discord_voice_frame_bytes_sent_total", "Bytes of the frames in them.", |s| s.sent.frame_bytes),
+        ("discord_voice_frames_held_total", "Frames dropped because encryption did not allow them.", |s| {
+            s.sent.frames_held
+        }),
+        ("discord_voice_frames_refused_total", "Frames that cannot be sent.", |s| s.sent.frames_refused),
+        ("discord_voice_datagrams_blocked_total", "Datagrams dropped at a full send buffer.", |s| s.blocked),
+        ("discord_voice_socket_errors_total", "Errors of media sockets.", |s| s.socket_errors),
+        ("discord_voice_call_ticks_skipped_total", "Turns with audio in which nothing was sent.", |s| s.skipped),
+        ("discord_voice_frames_received_total", "Frames given out.", |s| s.received.frames),
+        ("discord_voice_packets_lost_total", "Packets of others that did not come in time.", |s| s.received.lost),
+        ("discord_voice_packets_late_total", "Packets of others that came after their turn.", |s| s.received.late),
+        ("discord_voice_packets_duplicate_total", "Packets of others that came again.", |s| s.received.duplicate),
+        ("discord_voice_packets_not_authentic_total", "Datagrams that were not authentic.", |s| {
+            s.received.not_authentic
+        }),
+        ("discord_voice_frames_undecrypted_total", "Frames that end-to-end encryption did not let through.", |s| {
+            let e2ee = s.received.e2ee;
+            e2ee.plaintext_refused + e2ee.missing_key + e2ee.replayed + e2ee.generation_refused + e2ee.not_authentic
+        }),
+        ("discord_voice_frames_dropped_total", "Frames dropped in queues of the receiving half.", |s| {
+            s.received.dropped + s.received.unclaimed
+        }),
+    ];
+    /// Counted for a call, not for its link.
+    const SKIPPED: usize = 6;
+}
+
+#[cfg(not(feature = "metrics"))]
+mod nothing {
+    use crate::{MediaStats, ShardMetrics};
+
+    #[derive(Clone)]
+    pub(in crate::driver) struct ShardExport;
+
+    #[derive(Clone)]
+    pub(in crate::driver) struct CallExport;
+
+    impl ShardExport {
+        pub(in crate::driver) const fn new(_number: usize) -> Self {
+            Self
+        }
+
+        pub(in crate::driver) const fn call(&self) -> CallExport {
+            CallExport
+        }
+
+        pub(in crate::driver) const fn update(&self, _now: &ShardMetrics) {}
+    }
+
+    impl CallExport {
+        pub(in crate::driver) const fn begin_link(&self, _skipped: u64) {}
+
+        pub(in crate::driver) const fn update(&self, _now: &MediaStats) {}
+    }
+}

@@ -1,0 +1,143 @@
+use std::net::UdpSocket;
+
+use voice_audio::{FrameSource, NextFrame};
+use voice_crypto::{Mode, SecretKey};
+use voice_dave::SendMode;
+use voice_rtp::Ssrc;
+use voice_udp::{
+    MediaConfig, PacketBuf, media,
+    socket::{SendBackend, SendFailure},
+};
+
+use super::*;
+use crate::driver::{clock, export::ShardExport};
+
+/// Takes as many datagrams as it has room for.
+#[derive(Debug, Default)]
+struct Narrow {
+    room: usize,
+    buffer: PacketBuf,
+    failures: Vec<SendFailure>,
+}
+
+impl DatagramSink for Narrow {
+    fn add(&mut self, _socket: &Socket, _key: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove(&mut self, _key: usize) {}
+
+    fn buffer(&mut self) -> &mut PacketBuf {
+        &mut self.buffer
+    }
+
+    fn send(&mut self, _socket: &mut Socket, key: usize, _len: usize) {
+        if self.room == 0 {
+            self.failures.push(SendFailure { key, error: io::ErrorKind::WouldBlock.into() });
+        } else {
+            self.room -= 1;
+        }
+    }
+
+    fn flush(&mut self) {}
+
+    fn next_failure(&mut self) -> Option<SendFailure> {
+        self.failures.pop()
+    }
+
+    fn backend(&self) -> SendBackend {
+        SendBackend::Plain
+    }
+}
+
+struct Endless;
+
+impl FrameSource for Endless {
+    fn next_frame(&mut self, out: &mut FrameBuf) -> NextFrame {
+        out.set(&[0xF8; 20]).expect("it fits");
+        NextFrame::Ready
+    }
+}
+
+/// A call that is connected and has something to play.
+struct World {
+    call: MediaCall,
+    outlet: Outlet,
+    poller: Poller,
+    now: Instant,
+    _server: UdpSocket,
+}
+
+impl World {
+    fn new() -> Self {
+        let server = UdpSocket::bind("127.0.0.1:0").expect("a socket on loopback");
+        let socket = Socket::connect(server.local_addr().expect("its address")).expect("another");
+        let config = MediaConfig {
+            key: SecretKey::new([7; 32]),
+            mode: Mode::Aes256GcmRtpsize,
+            seed: 1,
+            ssrc: Ssrc::new(1),
+        };
+        let (mut sender, receiver) = media(config);
+        sender.set_mode(SendMode::Passthrough);
+        let mut poller = Poller::new().expect("a poller");
+        let mut outlet = Outlet::new(Box::<Narrow>::default());
+        let now = clock();
+        let mut call = MediaCall::new(Arc::default(), Duration::from_secs(10), ShardExport::new(0).call());
+        call.start(now, (1, 0, 0), &mut poller, &mut outlet, (socket, sender, receiver));
+        call.handle_command(now, MediaCommand::Begin);
+        call.play(Playing::new(Box::new(Endless), Arc::default()), 1);
+        assert!(call.wants_ticks());
+        call.begin_ticks(0);
+        Self { call, outlet, poller, now, _server: server }
+    }
+
+    /// Replaces the sink.
+    fn set_room(&mut self, room: usize) {
+        self.outlet = Outlet::new(Box::new(Narrow { room, ..Narrow::default() }));
+    }
+
+    fn tick(&mut self, round: u64) {
+        let tick = Tick { now: self.now, round, late: Duration::from_micros(10), number: 0 };
+        self.call.tick(tick, &mut self.outlet);
+        while let Some(failure) = self.outlet.sink.next_failure() {
+            self.call.send_failed(self.now, &failure.error);
+        }
+    }
+
+    fn stats(&mut self) -> MediaStats {
+        self.call.publish_now(self.now);
+        self.call.shared.stats()
+    }
+}
+
+#[test]
+fn s7_what_the_system_has_no_room_for_is_counted_for_the_call() {
+    let mut world = World::new();
+    world.set_room(3);
+    (0..10).for_each(|round| world.tick(round));
+    let stats = world.stats();
+    assert_eq!((stats.sent.packets, stats.blocked, stats.socket_errors), (10, 7, 0));
+    assert_eq!(stats.lateness.count(), 10);
+    world.call.stop(world.now, 0, &mut world.poller, &mut world.outlet);
+}
+
+#[test]
+fn s4_turns_that_were_skipped_are_counted_and_move_only_the_time() {
+    let mut world = World::new();
+    world.set_room(usize::MAX);
+    let position = |world: &World| world.call.link.as_ref().expect("a link").sender.position();
+    let before = position(&world);
+    for round in [0, 1, 5, 5, 4, 6] {
+        world.tick(round);
+    }
+    let after = position(&world);
+    assert_eq!(after.sequence.get().wrapping_sub(before.sequence.get()), 4, "one for each packet");
+    assert_eq!(after.timestamp.get().wrapping_sub(before.timestamp.get()), 7 * 960, "and 20 ms for each round");
+    assert_eq!(world.stats().skipped, 3);
+    // Time in which there was nothing to send was not missed.
+    world.call.begin_ticks(100);
+    world.tick(100);
+    assert_eq!(world.stats().skipped, 3);
+    assert_eq!(position(&world).timestamp.get().wrapping_sub(before.timestamp.get()), 101 * 960);
+}

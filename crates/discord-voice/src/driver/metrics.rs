@@ -1,0 +1,64 @@
+//! What media threads did, for those who watch over them.
+
+use std::time::Duration;
+
+use voice_udp::socket::SendBackend;
+
+use crate::Histogram;
+
+/// What all media threads of a [`Driver`](crate::Driver) did, each at most a second ago while it does something.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// The media threads.
+    pub shards: Vec<ShardMetrics>,
+}
+
+impl Metrics {
+    /// How late the frames of all threads left.
+    #[must_use]
+    pub fn lateness(&self) -> Histogram {
+        let mut all = Histogram::default();
+        self.shards.iter().for_each(|shard| all.merge(&shard.lateness));
+        all
+    }
+}
+
+/// What one media thread did since it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShardMetrics {
+    /// Calls that it serves.
+    pub calls: usize,
+    /// Those of them that send audio.
+    pub playing: usize,
+    /// Times a call had its turn, 50 a second for each that sends audio.
+    pub ticks: u64,
+    /// Turns that were skipped because the thread came more than 60 ms too late for them.
+    pub skipped_ticks: u64,
+    /// How late turns were: from the instant at which a call's slot was due to the moment at which its frame was sealed.
+    pub lateness: Histogram,
+    /// Times the thread woke up.
+    pub wakeups: u64,
+    /// Datagrams that it received.
+    pub datagrams: u64,
+    /// Commands that wait for it; 4096 at most.
+    pub commands_waiting: usize,
+    /// Processor time it took, where the system tells.
+    pub cpu: Duration,
+    /// Calls that were given to other threads because this one ran late.
+    pub moved_away: u64,
+    /// Calls that others gave to it.
+    pub moved_here: u64,
+    /// How its datagrams leave.
+    pub send_backend: SendBackend,
+}
+
+impl ShardMetrics {
+    /// Processor time for each turn of a call, receiving included; `None` before the first.
+    #[must_use]
+    pub fn cpu_per_tick(&self) -> Option<Duration> {
+        let nanos = self.cpu.as_nanos().checked_div(self.ticks.into())?;
+        u64::try_from(nanos).ok().map(Duration::from_nanos)
+    }
+}
