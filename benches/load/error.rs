@@ -24,6 +24,8 @@ pub(crate) enum Error {
     LongLine { name: &'static str },
     /// A process said something else than it should.
     NotUnderstood { name: &'static str, source: serde_json::Error },
+    /// The server cannot measure.
+    NotMeasured { error: String },
     /// The endpoint of the server is none.
     BadEndpoint { source: EndpointError },
     /// The certificate cannot be read.
@@ -67,6 +69,7 @@ impl fmt::Display for Error {
             Self::Read { name, .. } => write!(f, "what {name} says cannot be read"),
             Self::LongLine { name } => write!(f, "{name} wrote a line without an end"),
             Self::NotUnderstood { name, .. } => write!(f, "{name} said something else than it should"),
+            Self::NotMeasured { error } => write!(f, "the voice server does not measure: {error}"),
             Self::BadEndpoint { .. } => f.write_str("the server's endpoint is none"),
             Self::ReadCertificate { path, .. } => write!(f, "the certificate {} cannot be read", path.display()),
             Self::BadCertificate { path, .. } => write!(f, "{} holds no usable certificate", path.display()),
@@ -94,6 +97,7 @@ impl StdError for Error {
             | Self::Gone { .. }
             | Self::Silent { .. }
             | Self::LongLine { .. }
+            | Self::NotMeasured { .. }
             | Self::Peers { .. } => None,
             Self::NoProgram { source }
             | Self::Start { source, .. }

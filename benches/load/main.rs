@@ -18,6 +18,7 @@ mod system;
 mod target;
 
 use std::{
+    env,
     error::Error as _,
     io::{self, Write as _},
     process::ExitCode,
@@ -28,16 +29,7 @@ use clap::Parser as _;
 use crate::{args::Args, error::Error};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let done = if args.as_peers {
-        peers::run()
-    } else {
-        load::run(args).and_then(|report| {
-            print(&serde_json::to_string(&report).map_err(|source| Error::Report { source })?);
-            Ok(())
-        })
-    };
-    match done {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let mut line = format!("error: {error}");
@@ -50,6 +42,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run() -> Result<(), Error> {
+    let mut line = env::args_os().skip(1);
+    if line.next().is_some_and(|first| first == system::AS_SERVER) {
+        return system::become_server(line);
+    }
+    let args = Args::parse();
+    if args.as_peers {
+        return peers::run();
+    }
+    let report = load::run(args)?;
+    print(&serde_json::to_string(&report).map_err(|source| Error::Report { source })?);
+    Ok(())
 }
 
 /// A line for who watches.

@@ -9,9 +9,9 @@ use std::{
 
 use discord_voice::model::Token;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
-use crate::{args::ServerArgs, child::Child, error::Error, target::Target};
+use crate::{args::ServerArgs, child::Child, error::Error, system, target::Target};
 
 /// A server that runs until this is dropped.
 pub(crate) struct OwnServer(Child);
@@ -33,7 +33,10 @@ impl OwnServer {
     /// Starts a server, and says how to reach it.
     pub(crate) fn start(args: &ServerArgs, dave: bool) -> Result<(Self, Target), Error> {
         let program = program(args)?;
-        let mut child = Child::start(NAME, Command::new(&program).args(command_line(args, dave)))?;
+        let own = env::current_exe().map_err(|source| Error::NoProgram { source })?;
+        let mut command = Command::new(own);
+        command.arg(system::AS_SERVER).arg(program).args(command_line(args, dave));
+        let mut child = Child::start(NAME, &mut command)?;
         let line = child.line(START_LIMIT)?;
         Ok((Self(child), target(&line)?))
     }
@@ -50,8 +53,7 @@ impl OwnServer {
 
     fn ask(&mut self, what: &str) -> Result<Box<RawValue>, Error> {
         self.0.say(what)?;
-        let line = self.0.line(ANSWER_LIMIT)?;
-        RawValue::from_string(line).map_err(|source| Error::NotUnderstood { name: NAME, source })
+        answer(self.0.line(ANSWER_LIMIT)?)
     }
 
     /// Stops it.
@@ -90,6 +92,16 @@ fn target(line: &str) -> Result<Target, Error> {
     Target::any(terms.endpoint, terms.voice.token, terms.certificate).map_err(|source| Error::BadEndpoint { source })
 }
 
+/// Takes an answer as it is, unless it says what went wrong.
+fn answer(line: String) -> Result<Box<RawValue>, Error> {
+    let not_understood = |source| Error::NotUnderstood { name: NAME, source };
+    let value: Value = serde_json::from_str(&line).map_err(not_understood)?;
+    match value.get("error").and_then(Value::as_str) {
+        Some(error) => Err(Error::NotMeasured { error: error.to_owned() }),
+        None => RawValue::from_string(line).map_err(not_understood),
+    }
+}
+
 const NAME: &str = "the voice server";
 
 /// How long the server may take until it listens.
@@ -122,6 +134,15 @@ mod tests {
         let args = ServerArgs { server_binary: Some("/nowhere/discord-voice".into()), ..args() };
         let error = OwnServer::start(&args, true).err().expect("nothing is there").to_string();
         assert!(error.contains("/nowhere/discord-voice") && error.contains("-p voice-cli"), "{error}");
+    }
+
+    #[test]
+    fn answers_are_taken_as_they_are() {
+        let line = r#"{"measured_s":1.50,"packets":3}"#;
+        assert_eq!(answer(line.to_owned()).expect("an answer").get(), line);
+        let error = answer(r#"{"error":"nothing is measured"}"#.to_owned());
+        assert!(matches!(error, Err(Error::NotMeasured { error }) if error == "nothing is measured"));
+        assert!(matches!(answer("{".to_owned()), Err(Error::NotUnderstood { .. })));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! What is asked of the operating system beforehand: processors and descriptors.
+//! What is asked of the operating system beforehand: processors, descriptors, and that nothing outlives this process.
 
-use std::thread;
+use std::{ffi::OsString, process::Command, thread};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -50,6 +50,21 @@ pub(crate) fn raise_descriptor_limit() {
     // Where it cannot be raised, calls fail and say why.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
+
+/// Becomes another program, which ends with the process that started this one, however that ends.
+///
+/// A server that is killed only by its owner's last words would stay when the owner has none.
+pub(crate) fn become_server(mut line: impl Iterator<Item = OsString>) -> Result<(), Error> {
+    use std::os::unix::process::CommandExt as _;
+
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    let Some(program) = line.next() else { return Ok(()) };
+    Err(Error::Start { name: "the voice server", source: Command::new(program).args(line).exec() })
+}
+
+/// What this program's first argument is if it is to become the server.
+pub(crate) const AS_SERVER: &str = "--as-server";
 
 #[cfg(test)]
 mod tests {
