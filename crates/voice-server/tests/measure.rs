@@ -156,7 +156,7 @@ async fn what_the_system_drops_is_counted() {
     assert!(measured.kernel_timestamps && measured.unsampled == 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_flood_of_datagrams_leaves_the_gateway_its_turn() {
     let server = Server::bind(ServerConfig { tls: true, ..ServerConfig::default() }).await.unwrap();
     begin(&server).await;
