@@ -95,7 +95,17 @@ pub(crate) struct ServeArgs {
     /// Let the delivery service of end-to-end encryption do something wrong, all the time. May be given several times.
     #[arg(long, value_name = "FAULT")]
     pub(crate) dave_fault: Vec<DaveFaultArg>,
-    /// Print the first line as a JSON object, and nothing else on the standard output.
+    /// Milliseconds for which those who join a channel are gathered, to be added to its group together
+    /// [default: 20].
+    #[arg(long, value_name = "MS", value_parser = parse_millis)]
+    pub(crate) dave_delay: Option<Duration>,
+    /// Measure what arrives, as the standard input says: after the line `begin`, which is answered with
+    /// `{"measuring":true}`, until the line `end`, which is answered with a line of JSON about every packet that came
+    /// meanwhile: what is missing, how far packets were off the 20 ms grid of their stream (in microseconds), and what
+    /// the server could not take. Packets are told apart by their SSRC, whether they are encrypted or not.
+    #[arg(long)]
+    pub(crate) measure: bool,
+    /// Print the first line as a JSON object, and nothing that is for people on the standard output.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -199,9 +209,17 @@ fn parse_token(text: &str) -> Result<Token, String> {
     if text.is_empty() { Err("the token is empty".to_owned()) } else { Ok(Token::new(text)) }
 }
 
+fn parse_millis(text: &str) -> Result<Duration, String> {
+    let millis = text.parse().ok().filter(|millis| *millis <= MAX_DELAY_MS);
+    millis.map(Duration::from_millis).ok_or_else(|| format!("not a number from 0 to {MAX_DELAY_MS}"))
+}
+
 fn parse_session_id(text: &str) -> Result<SessionId, String> {
     if text.is_empty() { Err("the session id is empty".to_owned()) } else { Ok(SessionId::new(text)) }
 }
+
+/// A minute: beyond it those who joined would not wait.
+const MAX_DELAY_MS: u64 = 60_000;
 
 /// A year: beyond any use, and far below what a clock can hold.
 const MAX_SECONDS: f64 = 31_536_000.0;

@@ -13,6 +13,18 @@ pub(crate) fn cpu_time() -> Option<Duration> {
     None
 }
 
+/// Lets this process have as many files and sockets open as it may ask for.
+pub(crate) fn raise_file_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        // What there is has to do then.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+}
+
 /// Waits for Ctrl-C, or SIGTERM on Unix. From the first call on these no longer end the process by themselves.
 pub(crate) async fn asked_to_stop() {
     let interrupt = async {

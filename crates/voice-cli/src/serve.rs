@@ -1,5 +1,7 @@
 //! `serve`: the voice server alone, for other clients.
 
+mod measure;
+
 use std::{fmt, fs, io::Write as _, path::PathBuf};
 
 use discord_voice::model::{Opcode, Token};
@@ -17,7 +19,8 @@ use crate::{
 };
 
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Error> {
-    let ServeArgs { listen, udp, advertise, tls, cert_out, token, dave, dave_fault, json } = args;
+    let ServeArgs { listen, udp, advertise, tls, cert_out, token, dave, dave_fault, dave_delay, measure, json } = args;
+    process::raise_file_limit();
     let udp = udp.unwrap_or_else(|| (listen.ip(), 0).into());
     if advertise.is_none() && (listen.ip().is_unspecified() || udp.ip().is_unspecified()) {
         return Err(Error::NoAdvertised);
@@ -31,6 +34,9 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Error> {
         Dave::Optional => DaveMode::Optional,
         Dave::Off => DaveMode::Off,
     });
+    if let Some(delay) = dave_delay {
+        config.core.dave.proposal_delay = delay;
+    }
     config.core.dave.early_external_sender = dave_fault.contains(&DaveFaultArg::EarlySender);
     let server = Server::bind(config)
         .await
@@ -54,9 +60,17 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Error> {
             }
         }
     };
+    let measured = async {
+        if measure {
+            measure::run(&server).await;
+        } else {
+            std::future::pending().await
+        }
+    };
     tokio::select! {
         () = stopped => {}
         () = report => {}
+        () = measured => {}
     }
     server.shutdown().await;
     Ok(())

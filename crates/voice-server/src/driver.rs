@@ -1,14 +1,16 @@
 //! The one task that owns the core and the UDP socket.
 
 use std::collections::HashMap;
-use std::io;
+use std::pin::{Pin, pin};
 use std::time::Instant;
 
-use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::{Sleep, sleep_until};
 use voice_model::CloseCode;
 
-use crate::{Command, ConnectionId, Core, Event, Input, Output, Request, Response, ServerStats};
+use crate::measuring::{Ended, Measuring};
+use crate::socket::{Left, MediaSocket};
+use crate::{Command, ConnectionId, Core, Event, Input, MeasureLimits, Output, Request, Response, ServerStats};
 
 /// What the listener's tasks tell the core.
 pub(crate) enum Inbound {
@@ -27,6 +29,14 @@ pub(crate) enum Outbound {
     Reset,
 }
 
+/// What the server's handle wants.
+pub(crate) enum Order {
+    Command(Command),
+    Begin(MeasureLimits, oneshot::Sender<()>),
+    /// Answered with nothing when nothing is measured.
+    End(oneshot::Sender<Option<Ended>>),
+}
+
 /// The way to the task of a WebSocket.
 pub(crate) struct Outbox {
     pub(crate) messages: mpsc::Sender<Outbound>,
@@ -37,46 +47,49 @@ pub(crate) struct Outbox {
 /// The core with its socket and its queues.
 pub(crate) struct Driver {
     pub(crate) core: Core,
-    pub(crate) udp: UdpSocket,
+    pub(crate) socket: MediaSocket,
     pub(crate) inbound: mpsc::Receiver<Inbound>,
-    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) stats: watch::Sender<ServerStats>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) refused: watch::Receiver<u64>,
     pub(crate) outboxes: HashMap<ConnectionId, Outbox>,
-    pub(crate) sends_failed: u64,
     pub(crate) slow_readers: u64,
+    pub(crate) measuring: Option<Measuring>,
 }
 
 impl Driver {
     /// Runs until the server's handle is gone.
     pub(crate) async fn run(mut self) {
-        let mut buffer = vec![0; RECEIVE_BUFFER_LEN];
         let mut deadline = None;
+        let mut timer = pin!(sleep_until(now().into()));
         loop {
-            let sleep = async {
+            let is_due = async {
                 match deadline {
-                    Some(at) => tokio::time::sleep_until(tokio::time::Instant::from_std(at)).await,
+                    Some(at) => {
+                        rearm(timer.as_mut(), at);
+                        timer.as_mut().await;
+                    }
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                // Commands first: a ticket has to be known before the client that uses it.
+                // Orders first: a ticket has to be known before the client that uses it.
                 biased;
-                command = self.commands.recv() => match command {
-                    Some(command) => self.core.handle_command(now(), command),
+                order = self.orders.recv() => match order {
+                    Some(order) => self.obey(order),
                     None => return,
                 },
-                () = sleep => {}
-                readable = self.udp.readable() => {
+                () = is_due => {}
+                readable = self.socket.readable() => {
                     if readable.is_err() {
                         tracing::warn!("the media socket failed");
                         return;
                     }
-                    self.receive(&mut buffer);
-                    // Without this a stream of datagrams would starve everything else.
-                    tokio::task::yield_now().await;
-                    self.drain_queues();
+                    if self.receive() == Left::Perhaps {
+                        // Without this a stream of datagrams would starve everything else.
+                        tokio::task::yield_now().await;
+                    }
                 }
                 // The listener counts by itself; its end is the server's.
                 refused = self.refused.changed() => if refused.is_err() {
@@ -95,23 +108,43 @@ impl Driver {
 
     /// Takes what waits in the queues, but not for ever.
     fn drain_queues(&mut self) {
-        while let Ok(command) = self.commands.try_recv() {
-            self.core.handle_command(now(), command);
-        }
+        self.drain_orders();
         for _ in 0..MESSAGES_PER_TURN {
             let Ok(inbound) = self.inbound.try_recv() else { break };
-            // A command may have been given just before what this message is about.
-            while let Ok(command) = self.commands.try_recv() {
-                self.core.handle_command(now(), command);
-            }
+            // An order may have been given just before what this message is about.
+            self.drain_orders();
             self.take(inbound);
+        }
+    }
+
+    fn drain_orders(&mut self) {
+        while let Ok(order) = self.orders.try_recv() {
+            self.obey(order);
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Command(command) => self.core.handle_command(now(), command),
+            Order::Begin(limits, done) => {
+                let has_arrivals = self.socket.tell_arrivals(true);
+                self.measuring = Some(Measuring::new(now(), limits, self.stats(), has_arrivals));
+                // Who asked may have gone.
+                let _ = done.send(());
+            }
+            Order::End(done) => {
+                self.socket.tell_arrivals(false);
+                let ended = self.measuring.take().map(|measuring| measuring.end(now(), self.stats()));
+                let _ = done.send(ended);
+            }
         }
     }
 
     /// Does what is due and sends what there is to send; returns the next deadline.
     fn turn(&mut self) -> Option<Instant> {
-        let Self { core, udp, sends_failed, .. } = self;
-        core.handle_timeout(now(), &mut |to, bytes| send(udp, to, bytes, sends_failed));
+        let Self { core, socket, .. } = self;
+        let mut sender = socket.sender();
+        core.handle_timeout(now(), &mut |to, bytes| sender.send(to, bytes));
         let deadline = loop {
             match self.core.poll_output() {
                 Output::Text { connection, text } => self.send(connection, Outbound::Text(text)),
@@ -123,14 +156,20 @@ impl Driver {
                 Output::Timeout(deadline) => break deadline,
             }
         };
-        let stats = ServerStats {
-            sends_failed: self.sends_failed,
-            slow_readers: self.slow_readers,
-            refused: self.core.stats().refused + *self.refused.borrow(),
-            ..self.core.stats()
-        };
+        let stats = self.stats();
         self.stats.send_if_modified(|before| std::mem::replace(before, stats) != stats);
         deadline
+    }
+
+    fn stats(&self) -> ServerStats {
+        let stats = self.core.stats();
+        ServerStats {
+            sends_failed: self.socket.sends_failed,
+            receive_overflow: self.socket.overflow(),
+            slow_readers: self.slow_readers,
+            refused: stats.refused + *self.refused.borrow(),
+            ..stats
+        }
     }
 
     fn take(&mut self, inbound: Inbound) {
@@ -174,26 +213,29 @@ impl Driver {
     }
 
     /// Reads the datagrams that are there, but not for ever.
-    fn receive(&mut self, buffer: &mut [u8]) {
-        let Self { core, udp, sends_failed, .. } = self;
-        for _ in 0..DATAGRAMS_PER_TURN {
-            match udp.try_recv_from(buffer) {
-                Ok((len, from)) => {
-                    let Some(datagram) = buffer.get_mut(..len) else { return };
-                    core.handle_datagram(now(), from, datagram, &mut |to, bytes| send(udp, to, bytes, sends_failed));
+    fn receive(&mut self) -> Left {
+        let Self { core, socket, measuring, .. } = self;
+        for _ in 0..BATCHES_PER_TURN {
+            let now = now();
+            let left = socket.receive(|sender, from, arrival, datagram| {
+                if let Some(measuring) = measuring {
+                    measuring.take(arrival, datagram);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // An answer to something sent earlier, for example by a closed port.
-                Err(_) => {}
+                core.handle_datagram(now, from, datagram, &mut |to, bytes| sender.send(to, bytes));
+            });
+            if left == Left::Nothing {
+                return left;
             }
         }
+        Left::Perhaps
     }
 }
 
-/// Sends a datagram, or counts that the socket did not take it.
-fn send(udp: &UdpSocket, to: std::net::SocketAddr, bytes: &[u8], failed: &mut u64) {
-    if udp.try_send_to(bytes, to).is_err() {
-        *failed += 1;
+/// Sets a timer that is not set to this time already.
+fn rearm(timer: Pin<&mut Sleep>, at: Instant) {
+    let at = at.into();
+    if timer.deadline() != at {
+        timer.reset(at);
     }
 }
 
@@ -202,11 +244,8 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// A datagram that fills the buffer may have been cut, and is not looked at.
-const RECEIVE_BUFFER_LEN: usize = 2_048;
-
-/// Datagrams read before anything else gets its turn.
-const DATAGRAMS_PER_TURN: usize = 64;
+/// Batches of datagrams read before anything else gets its turn.
+const BATCHES_PER_TURN: usize = 4;
 
 /// Gateway messages read before anything else gets its turn.
 const MESSAGES_PER_TURN: usize = 64;

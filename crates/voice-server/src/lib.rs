@@ -20,6 +20,10 @@ mod http;
 mod impair;
 #[cfg(feature = "tokio")]
 mod listen;
+#[cfg(feature = "tokio")]
+mod measure;
+#[cfg(feature = "tokio")]
+mod measuring;
 mod media;
 mod random;
 mod registry;
@@ -29,6 +33,8 @@ mod route;
 #[cfg(feature = "tokio")]
 mod server;
 mod session;
+#[cfg(feature = "tokio")]
+mod socket;
 mod stats;
 #[cfg(feature = "tokio")]
 mod stream;
@@ -52,8 +58,10 @@ pub use crate::event::Event;
 pub use crate::events::{EventResult, Events};
 pub use crate::faults::{Direction, Fault, FaultKind, Impairment, REORDER_HOLD};
 pub use crate::http::{Request, Response};
+#[cfg(feature = "tokio")]
+pub use crate::measure::{MeasureLimits, Measurement, Spread};
 pub use crate::route::{Route, RouteError};
 #[cfg(feature = "tokio")]
-pub use crate::server::{BindError, Server, ServerConfig};
+pub use crate::server::{BindError, MeasureError, Server, ServerConfig};
 pub use crate::stats::ServerStats;
 pub use crate::voice_state::Restrictions;

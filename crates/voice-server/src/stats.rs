@@ -70,6 +70,9 @@ pub struct ServerStats {
     pub faults_dropped: u64,
     /// Datagrams the socket did not take.
     pub sends_failed: u64,
+    /// Datagrams the system dropped before they were read, because the socket's buffer was full; known on Linux only,
+    /// and from datagrams that came after them.
+    pub receive_overflow: u64,
     /// End-to-end encryption.
     pub dave: DaveStats,
 }

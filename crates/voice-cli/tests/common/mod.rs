@@ -12,8 +12,8 @@ use std::{
 
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader, Lines},
-    process::{Child, ChildStderr, ChildStdout, Command},
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     time::timeout,
 };
 use voice_audio::{
@@ -59,6 +59,7 @@ pub(crate) fn summary_of(output: &Output) -> Value {
 /// A program that runs beside the test.
 pub(crate) struct Running {
     child: Child,
+    stdin: Option<ChildStdin>,
     stdout: Lines<BufReader<ChildStdout>>,
     stderr: Lines<BufReader<ChildStderr>>,
 }
@@ -68,12 +69,23 @@ impl Running {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let stdout = BufReader::new(child.stdout.take().expect("piped")).lines();
         let stderr = BufReader::new(child.stderr.take().expect("piped")).lines();
-        Self { child, stdout, stderr }
+        Self { stdin: child.stdin.take(), child, stdout, stderr }
     }
 
-    /// The first line of the standard output, as JSON.
-    pub(crate) async fn first_line(&mut self) -> Value {
-        let line = within_limit(self.stdout.next_line()).await.expect("readable").expect("a first line");
+    /// Writes a line to its standard input, which has to be piped.
+    pub(crate) async fn tell(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("piped and open");
+        within_limit(stdin.write_all(format!("{line}\n").as_bytes())).await.expect("it reads");
+    }
+
+    /// Closes its standard input.
+    pub(crate) fn hang_up(&mut self) {
+        self.stdin = None;
+    }
+
+    /// The next line of the standard output, as JSON.
+    pub(crate) async fn next_line(&mut self) -> Value {
+        let line = within_limit(self.stdout.next_line()).await.expect("readable").expect("another line");
         serde_json::from_str(&line).expect("the line is JSON")
     }
 
@@ -126,7 +138,7 @@ async fn rest(mut pipe: impl AsyncRead + Unpin) -> Vec<u8> {
 /// A running `serve --json`, and its first line.
 pub(crate) async fn serve(arguments: &str) -> (Running, Value) {
     let mut server = Running::start(program(&format!("serve --json {arguments}")));
-    let terms = server.first_line().await;
+    let terms = server.next_line().await;
     (server, terms)
 }
 

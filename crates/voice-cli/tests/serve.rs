@@ -1,0 +1,106 @@
+//! The server alone, with the built program.
+
+mod common;
+
+use std::{net::UdpSocket, process::Stdio};
+
+use common::{Running, program, run, text, within_limit};
+use serde_json::{Value, json};
+
+/// A running `serve --json` that is told on its standard input what to do, and its first line.
+async fn serve(arguments: &str) -> (Running, Value) {
+    let mut command = program(&format!("serve --json {arguments}"));
+    command.stdin(Stdio::piped());
+    let mut server = Running::start(command);
+    let terms = server.next_line().await;
+    (server, terms)
+}
+
+/// Sends packets of two streams, without encryption; one of each stream is missing.
+fn send_packets(terms: &Value) {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.connect(text(&terms["media"])).expect("an address");
+    for number in [0_u16, 1, 2, 4] {
+        for ssrc in [7_u32, 8] {
+            let mut packet = [0; 100];
+            packet[..2].copy_from_slice(&[0x80, 120]);
+            packet[2..4].copy_from_slice(&number.to_be_bytes());
+            packet[4..8].copy_from_slice(&(960 * u32::from(number)).to_be_bytes());
+            packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
+            socket.send(&packet).expect("sent");
+        }
+    }
+}
+
+/// Measures until so many packets have come.
+async fn measured(server: &mut Running, terms: &Value, packets: u64) -> Value {
+    within_limit(async {
+        loop {
+            server.tell("begin").await;
+            assert_eq!(server.next_line().await, json!({ "measuring": true }));
+            send_packets(terms);
+            server.tell("end").await;
+            let line = server.next_line().await;
+            // It may have been asked before it had read all of them.
+            if line["packets"] == packets {
+                return line;
+            }
+        }
+    })
+    .await
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_arrives_is_measured_on_request() {
+    let (mut server, terms) = serve("--measure --dave-delay 1").await;
+    server.tell("end").await;
+    assert!(text(&server.next_line().await["error"]).contains("no measurement"));
+    server.tell("what").await;
+    assert!(text(&server.next_line().await["error"]).contains("begin and end"));
+    server.tell("").await;
+    let line = measured(&mut server, &terms, 8).await;
+    for (field, value) in [("streams", 2), ("packets", 8), ("lost", 2), ("gaps", 2), ("unknown", 8)] {
+        assert_eq!(line[field], value, "{field} of {line}");
+    }
+    let zeros = [
+        "skipped",
+        "out_of_order",
+        "duplicates",
+        "unauthentic",
+        "malformed",
+        "refused",
+        "not_sent",
+        "receive_overflow",
+        "unsampled",
+        "untracked",
+        "closes",
+        "sessions",
+    ];
+    for field in zeros {
+        assert_eq!(line[field], 0, "{field} of {line}");
+    }
+    assert_eq!(line["kernel_timestamps"], cfg!(target_os = "linux"));
+    for spread in ["deviation_us", "jitter_us"] {
+        for percentile in ["p50", "p90", "p99", "p99_9", "max"] {
+            assert!(line[spread][percentile].is_f64(), "{spread} {percentile} of {line}");
+        }
+    }
+    assert!(line["measured_s"].as_f64() > Some(0.0) && line["cpu_s"].as_f64() >= Some(0.0), "{line}");
+
+    // It goes on without anybody to tell it what to do.
+    server.hang_up();
+    let play = format!("play {}", common::direct(&terms, 7));
+    let mut player = Running::start(program(&play));
+    player.said("connected").await;
+    server.terminate();
+    assert!(server.output().await.status.success());
+}
+
+#[tokio::test]
+async fn a_delay_is_a_number_of_milliseconds() {
+    for delay in ["-1", "x", "60001"] {
+        let output = run(&format!("serve --dave-delay={delay}")).await;
+        assert_eq!(output.status.code(), Some(2), "{delay}");
+    }
+}
