@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, ValueEnum};
 use discord_voice::{
-    Endpoint,
+    Endpoint, SendBackend,
     model::{ChannelId, GuildId, SessionId, Token, UserId},
 };
 use serde::Serialize;
@@ -49,6 +49,9 @@ pub(crate) struct Args {
     /// Threads that send and receive media.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) media_threads: u16,
+    /// How media threads send: `plain` or `io_uring`.
+    #[arg(long, value_name = "HOW", default_value_t = SendBackend::Plain)]
+    pub(crate) send_backend: SendBackend,
     #[command(flatten)]
     pub(crate) pins: PinArgs,
     #[command(flatten)]

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use discord_voice::{CallStats, Config, ConnectError, ConnectInfo, Driver, E2ee, VoiceClient};
+use discord_voice::{
+    CallStats, Config, ConnectError, ConnectInfo, Driver, E2ee, VoiceClient, udp::socket::SendBackend,
+};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -14,9 +16,14 @@ use crate::{
 };
 
 /// Starts the media threads.
-pub(crate) fn driver(target: &Target, dave: bool, media_threads: u16) -> Result<Driver, Error> {
+pub(crate) fn driver(
+    target: &Target,
+    dave: bool,
+    (media_threads, send_backend): (u16, SendBackend),
+) -> Result<Driver, Error> {
     let mut config = Config::default();
     config.media_threads = media_threads.into();
+    config.send_backend = send_backend;
     // There is no main gateway that could name another server.
     config.follow_timeout = Duration::ZERO;
     if dave {

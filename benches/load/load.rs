@@ -14,6 +14,7 @@ use crate::{
     error::Error,
     listening::{Ears, Heard},
     measuring::{Spread, Usage, resident_kib, rounded, threads},
+    media::{Lateness, MediaThreads},
     peers::{Peers, Plan},
     report::{Cost, Joined, Listened, Memory, Report, Sent},
     say,
@@ -40,7 +41,7 @@ pub(crate) fn run(args: Args) -> Result<Report, Error> {
     pin(pins.client)?;
     let runtime = runtime(args.workers)?;
     let _context = runtime.enter();
-    let driver = driver(&target, args.dave(), args.media_threads)?;
+    let driver = driver(&target, args.dave(), (args.media_threads, args.send_backend))?;
     let sources = match args.mode {
         Mode::Passthrough => Some(Sources::passthrough()?),
         Mode::Encode => Some(Sources::encode(args.bitrate)?),
@@ -79,6 +80,8 @@ struct Window {
     server: Option<Box<serde_json::value::RawValue>>,
     elapsed: Duration,
     keyless: usize,
+    lateness: Option<Lateness>,
+    threads: MediaThreads,
 }
 
 impl Run<'_> {
@@ -117,7 +120,8 @@ impl Run<'_> {
             memory,
             cost: window.cost,
             sent: window.sent,
-            lateness_us: None,
+            lateness_us: window.lateness,
+            media: window.threads,
             calls_ended: opened.calls.iter().filter(|call| call.client.is_ended()).count(),
             heard: window.heard,
             server: window.server,
@@ -155,9 +159,9 @@ impl Run<'_> {
         if let Some(server) = &mut self.server {
             server.begin()?;
         }
-        let (heard, before) = (self.ears.heard(), Usage::now());
+        let (heard, metrics, before) = (self.ears.heard(), self.driver.metrics(), Usage::now());
         self.wait(self.args.seconds);
-        let (after, heard) = (Usage::now(), self.ears.heard().since(heard));
+        let (after, later, heard) = (Usage::now(), self.driver.metrics(), self.ears.heard().since(heard));
         let server = self.server.as_mut().map(OwnServer::end).transpose()?;
         let figures = self.runtime.block_on(calls::figures(calls));
         let elapsed = after.at - before.at;
@@ -168,6 +172,8 @@ impl Run<'_> {
             server,
             elapsed,
             keyless,
+            lateness: Lateness::between(&metrics.lateness(), &later.lateness()),
+            threads: MediaThreads::between(&metrics, &later),
         })
     }
 

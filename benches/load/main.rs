@@ -10,6 +10,7 @@ mod error;
 mod listening;
 mod load;
 mod measuring;
+mod media;
 mod peers;
 mod report;
 mod server;

@@ -10,6 +10,7 @@ use crate::{
     calls::Figures,
     listening::Heard,
     measuring::{Spread, Usage, rounded},
+    media::{Lateness, MediaThreads},
 };
 
 /// The figures of one run: one line of JSON.
@@ -39,8 +40,9 @@ pub(crate) struct Report {
     pub(crate) cost: Cost,
     #[serde(flatten)]
     pub(crate) sent: Sent,
-    /// How late packets were sent, in microseconds. The library does not tell yet.
-    pub(crate) lateness_us: Option<Box<RawValue>>,
+    /// How late packets were sent.
+    pub(crate) lateness_us: Option<Lateness>,
+    pub(crate) media: MediaThreads,
     /// Calls that are over before they were left.
     pub(crate) calls_ended: usize,
     /// With `--mode receive`.
@@ -54,7 +56,7 @@ pub(crate) struct Report {
 pub(crate) struct Joined {
     /// From the request, or with `--join at-once` from the first one, to a connected call.
     pub(crate) connect_ms: Option<Spread>,
-    /// From there to the first packet.
+    /// From the same moment to the first packet.
     pub(crate) first_rtp_ms: Option<Spread>,
     pub(crate) join_all_s: f64,
     /// Processor time meanwhile.
@@ -124,6 +126,8 @@ pub(crate) struct Sent {
     /// Since the calls are there, as all that follow.
     frames_held: u64,
     frames_refused: u64,
+    /// Turns that came too late.
+    skipped: u64,
     blocked: u64,
     socket_errors: u64,
 }
@@ -138,6 +142,7 @@ impl Sent {
             sent.packets_sent += media.sent.packets.saturating_sub(earlier.sent.packets);
             sent.frames_held += media.sent.frames_held;
             sent.frames_refused += media.sent.frames_refused;
+            sent.skipped += media.skipped;
             sent.blocked += media.blocked;
             sent.socket_errors += media.socket_errors;
             elapsed += after.at - before.at;

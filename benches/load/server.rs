@@ -67,7 +67,7 @@ fn program(args: &ServerArgs) -> Result<PathBuf, Error> {
         Some(path) => path.clone(),
         None => {
             let own = env::current_exe().map_err(|source| Error::NoProgram { source })?;
-            let folder = own.parent().unwrap_or(Path::new("."));
+            let folder = own.parent().unwrap_or_else(|| Path::new("."));
             folder.join(format!("discord-voice{}", env::consts::EXE_SUFFIX))
         }
     };

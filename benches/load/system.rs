@@ -22,7 +22,7 @@ impl Pins {
 
     fn on(PinArgs { pin_client, pin_server, no_pin }: PinArgs, processors: usize) -> Self {
         let default = |processor| Some(processor).filter(|_| !no_pin && processors > 1);
-        Self { client: pin_client.or(default(0)), server: pin_server.or(default(1)) }
+        Self { client: pin_client.or_else(|| default(0)), server: pin_server.or_else(|| default(1)) }
     }
 }
 
