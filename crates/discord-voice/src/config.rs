@@ -1,6 +1,6 @@
 //! Every default of a call, with its reason.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, thread::available_parallelism, time::Duration};
 
 use voice_crypto::Mode;
 use voice_dave::{MAX_PROTOCOL_VERSION, SigningKey};
@@ -35,6 +35,9 @@ pub struct Config {
     pub media_fault_after: Duration,
     /// Threads that send and receive media; each serves many calls: 1.
     pub media_threads: usize,
+    /// Threads that ask sources for frames [ahead of time](voice_audio::Lead): as many as there are cores. They start as
+    /// they are needed. Up to four times as many as there are cores come to their aid while sources block.
+    pub encode_threads: usize,
     /// The transport encryptions that are accepted, the preferred one first. AES-256-GCM comes first where the
     /// processor has instructions for it.
     pub modes: Vec<Mode>,
@@ -84,6 +87,7 @@ impl Default for Config {
             leave_timeout: Duration::from_secs(5),
             media_fault_after: Duration::from_secs(10),
             media_threads: 1,
+            encode_threads: available_parallelism().map_or(1, NonZeroUsize::get),
             modes: voice_crypto::preferred().to_vec(),
             e2ee: E2ee::default(),
             e2ee_timeout: Duration::from_secs(5),

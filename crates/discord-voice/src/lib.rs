@@ -19,7 +19,7 @@ mod manager;
 #[cfg(feature = "tokio")]
 pub use {
     api::{CallStats, Connect, ConnectError, Driver, DropStats, Events, LeaveError, Playback, VoiceClient},
-    driver::{MediaStats, PlaybackEnd, PlaybackStatus, Receive, Received},
+    driver::{EncodeStats, MediaStats, PlaybackEnd, PlaybackStatus, Receive, Received},
     manager::{Join, JoinError, VoiceManager, VoiceManagerBuilder},
     voice_ws::{CertificateError, Connector, TransportError},
 };
@@ -32,7 +32,7 @@ pub use voice_rtp as rtp;
 pub use voice_udp as udp;
 pub use voice_ws as ws;
 
-pub use voice_audio::{FrameBuf, FrameSource, NextFrame};
+pub use voice_audio::{FrameBuf, FrameSource, Lead, NextFrame};
 pub use voice_udp::{DiscoveryError, MediaFault};
 pub use voice_ws::{Advice, Cause, Endpoint, EndpointError, Identity as ConnectInfo};
 

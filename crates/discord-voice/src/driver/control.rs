@@ -20,6 +20,7 @@ use voice_ws::{Connector, Identity, SessionStats, Transport, TransportError};
 use super::{
     clock,
     playing::{PlaybackShared, Playing},
+    pool::Pool,
     ring::ReceiveSink,
     shard::{ShardCommand, ShardHandle, Shards},
     shared::{CallShared, LinkFault},
@@ -96,6 +97,7 @@ pub(crate) struct CallParts {
     pub(crate) state: watch::Receiver<ControlState>,
     pub(crate) shared: Arc<CallShared>,
     pub(crate) listeners: Listeners,
+    pub(crate) pool: Arc<Pool>,
 }
 
 /// The way of new listeners to the media thread. It does not pass through control: what is sent after the user asked
@@ -122,7 +124,7 @@ pub(crate) type OnEnd = Box<dyn FnOnce(&EndReason) + Send>;
 pub(crate) fn start(
     config: Arc<Config>,
     connector: Connector,
-    shards: Arc<Shards>,
+    (shards, pool): (Arc<Shards>, Arc<Pool>),
     origin: Origin,
     on_end: Option<OnEnd>,
 ) -> CallParts {
@@ -166,7 +168,7 @@ pub(crate) fn start(
         _shards: shards,
     };
     tokio::spawn(control.run(on_end));
-    CallParts { commands, events, state: state_receiver, shared, listeners }
+    CallParts { commands, events, state: state_receiver, shared, listeners, pool }
 }
 
 fn take_over(config: Arc<Config>, handover: &Handover) -> CallSession {

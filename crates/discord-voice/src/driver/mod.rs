@@ -3,6 +3,7 @@
 mod control;
 mod media_call;
 mod playing;
+mod pool;
 mod ring;
 mod shard;
 mod shared;
@@ -13,11 +14,13 @@ pub(crate) use control::{
     CallParts, ControlCommand, ControlState, GatewaySignal, Listeners, MainGatewayCall, OnEnd, Origin, start,
 };
 pub(crate) use playing::{PlaybackShared, Playing};
+pub(crate) use pool::Pool;
 pub(crate) use ring::ring;
 pub(crate) use shard::Shards;
 pub(crate) use shared::CallShared;
 
 pub use playing::{PlaybackEnd, PlaybackStatus};
+pub use pool::EncodeStats;
 pub use ring::{Receive, Received};
 pub use shared::MediaStats;
 

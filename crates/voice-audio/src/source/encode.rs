@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn bytes_in_odd_pieces_are_the_same_audio() {
-        struct Pieces(std::io::Cursor<Vec<u8>>, usize);
+        struct Pieces(io::Cursor<Vec<u8>>, usize);
         impl Read for Pieces {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
                 self.1 += 1;
@@ -312,7 +312,7 @@ mod tests {
         let samples: Vec<i16> = tone(5_000).map(|value| (value * 32_767.0) as i16).collect();
         let mut bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
         bytes.push(1);
-        let pieces = Encode::new(PcmBytes::new(Pieces(std::io::Cursor::new(bytes), 0)), config()).unwrap();
+        let pieces = Encode::new(PcmBytes::new(Pieces(io::Cursor::new(bytes), 0)), config()).unwrap();
         let whole = PcmSamples::new(samples.into_iter().map(|sample| f32::from(sample) / I16_SCALE));
         assert_eq!(play(pieces).0, play(Encode::new(whole, config()).unwrap()).0);
     }
