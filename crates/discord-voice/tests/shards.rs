@@ -13,7 +13,7 @@ use std::{
 
 use common::{ALICE, BOB, GUILD, capacity, driver_with, info, join, now, until, within};
 use discord_voice::{
-    Config, Driver, Events, FrameBuf, FrameSource, NextFrame, Received, SendBackend, VoiceClient,
+    Config, Driver, Events, FrameBuf, FrameSource, Lead, NextFrame, Received, SendBackend, VoiceClient,
     model::{GuildId, UserId},
 };
 use voice_server::{DaveConfig, DaveMode, Server, ServerConfig};
@@ -29,6 +29,11 @@ impl FrameSource for Busy {
         }
         out.set(&[0xF8; 80]).expect("it fits");
         NextFrame::Ready
+    }
+
+    fn lead(&self) -> Lead {
+        // Which is not true: the thread is to suffer.
+        Lead::Immediate
     }
 }
 

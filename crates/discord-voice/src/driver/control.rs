@@ -21,6 +21,7 @@ use voice_ws::{Connector, Identity, SessionStats, Transport, TransportError};
 use super::{
     clock,
     playing::{PlaybackShared, Playing},
+    pool::Pool,
     ring::ReceiveSink,
     shard::{Route, ShardCommand, Shards},
     shared::{CallShared, LinkFault},
@@ -112,6 +113,7 @@ pub(crate) struct CallParts {
     pub(crate) state: watch::Receiver<ControlState>,
     pub(crate) shared: Arc<CallShared>,
     pub(crate) listeners: Listeners,
+    pub(crate) pool: Arc<Pool>,
 }
 
 /// The way of new listeners to the media thread. It does not pass through control: what is sent after the user asked
@@ -137,7 +139,7 @@ pub(crate) type OnEnd = Box<dyn FnOnce(&EndReason) + Send>;
 pub(crate) fn start(
     config: Arc<Config>,
     connector: Connector,
-    shards: Arc<Shards>,
+    (shards, pool): (Arc<Shards>, Arc<Pool>),
     origin: Origin,
     on_end: Option<OnEnd>,
 ) -> CallParts {
@@ -183,7 +185,7 @@ pub(crate) fn start(
         _shards: shards,
     };
     tokio::spawn(control.run(on_end).instrument(span));
-    CallParts { commands, events, state: state_receiver, shared, listeners }
+    CallParts { commands, events, state: state_receiver, shared, listeners, pool }
 }
 
 fn take_over(config: Arc<Config>, handover: &Handover) -> CallSession {
