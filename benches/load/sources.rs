@@ -1,16 +1,16 @@
 //! What calls play: the bundled recording, as it is or encoded by each of them.
 
 use std::{
-    io::Cursor,
+    io::{self, Cursor},
     sync::{Arc, OnceLock},
     time::Instant,
 };
 
 use discord_voice::{
-    FrameBuf, FrameSource, NextFrame, VoiceClient,
+    FrameBuf, FrameSource, Lead, NextFrame, VoiceClient,
     audio::{
-        CHANNELS, FRAME_SAMPLES, FileReader, FrameReader, OpenOptions, Prefetch, ReadError,
-        opus::{Channels, Decoder, Encoder, EncoderConfig},
+        CHANNELS, Encode, FRAME_SAMPLES, FileReader, OpenOptions, PcmRead,
+        opus::{Channels, Decoder, EncoderConfig},
     },
 };
 
@@ -46,7 +46,10 @@ impl Sources {
             let samples = decoder.decode(frame, &mut decoded).map_err(Error::audio)?;
             pcm.extend_from_slice(&decoded[..samples * CHANNELS]);
         }
-        Ok(Self::Pcm(pcm.into(), bitrate))
+        let pcm = pcm.into();
+        // What is wrong with the settings is found here.
+        encoded(&pcm, 0, bitrate)?;
+        Ok(Self::Pcm(pcm, bitrate))
     }
 
     /// The mean length of a frame, in bytes, if that is known beforehand.
@@ -68,8 +71,8 @@ impl Sources {
             }
             Self::Pcm(pcm, bitrate) => {
                 let next = offset(number, pcm.len() / SAMPLES);
-                let reader = Encoding { pcm: Arc::clone(pcm), next, bitrate: *bitrate, encoder: None };
-                client.play(Watched { source: Prefetch::spawn(reader, ENCODED_AHEAD), first: watched });
+                let source = encoded(pcm, next, *bitrate).expect("the first encoder could be made");
+                client.play(Watched { source, first: watched });
             }
         }
         first
@@ -107,11 +110,19 @@ impl Frames {
 fn recording() -> Result<Frames, Error> {
     let mut reader = FileReader::new(Cursor::new(RECORDING), OpenOptions::default()).map_err(Error::audio)?;
     let (mut frames, mut frame) = (Frames { bytes: Vec::new(), ends: Vec::new() }, FrameBuf::new());
-    while reader.read_frame(&mut frame).map_err(Error::audio)? {
+    while next_of(&mut reader, &mut frame)? {
         frames.bytes.extend_from_slice(frame.as_slice());
         frames.ends.push(frames.bytes.len());
     }
     Ok(frames)
+}
+
+fn next_of(source: &mut impl FrameSource, frame: &mut FrameBuf) -> Result<bool, Error> {
+    match source.next_frame(frame) {
+        NextFrame::Ready => Ok(true),
+        NextFrame::NotYet | NextFrame::End => Ok(false),
+        NextFrame::Failed(error) => Err(Error::audio(error)),
+    }
 }
 
 /// How many of the first frames have a mean length that is nearest to the wanted one.
@@ -146,35 +157,31 @@ impl FrameSource for Loop {
             Err(error) => NextFrame::Failed(error.into()),
         }
     }
+
+    fn lead(&self) -> Lead {
+        Lead::Immediate
+    }
 }
 
 /// Encoded PCM for ever.
-struct Encoding {
-    pcm: Arc<[f32]>,
-    next: usize,
-    bitrate: u32,
-    /// Made where it works.
-    encoder: Option<Encoder>,
+fn encoded(pcm: &Arc<[f32]>, frame: usize, bitrate: u32) -> Result<Encode<Pcm>, Error> {
+    let config = EncoderConfig { bitrate, complexity: 10, ..EncoderConfig::default() };
+    Encode::new(Pcm { samples: Arc::clone(pcm), next: frame * SAMPLES }, config).map_err(Error::audio)
 }
 
-impl FrameReader for Encoding {
-    fn read_frame(&mut self, out: &mut FrameBuf) -> Result<bool, ReadError> {
-        let encoder = match &mut self.encoder {
-            Some(encoder) => encoder,
-            none => {
-                let config = EncoderConfig { bitrate: self.bitrate, complexity: 10, ..EncoderConfig::default() };
-                none.insert(Encoder::new(config).map_err(|error| ReadError::Codec(error.into()))?)
-            }
-        };
-        let frames = self.pcm.len() / SAMPLES;
-        let pcm = &self.pcm[self.next * SAMPLES..][..SAMPLES];
-        self.next = (self.next + 1) % frames;
-        encoder.encode_frame(pcm, out).map_err(|error| ReadError::Codec(error.into()))?;
-        Ok(true)
-    }
+/// Samples for ever.
+struct Pcm {
+    samples: Arc<[f32]>,
+    next: usize,
+}
 
-    fn description(&self) -> String {
-        "PCM".to_owned()
+impl PcmRead for Pcm {
+    fn read_pcm(&mut self, out: &mut [f32]) -> io::Result<usize> {
+        let rest = &self.samples[self.next..];
+        let len = out.len().min(rest.len());
+        out[..len].copy_from_slice(&rest[..len]);
+        self.next = (self.next + len) % self.samples.len();
+        Ok(len)
     }
 }
 
@@ -194,6 +201,10 @@ impl<S: FrameSource> FrameSource for Watched<S> {
         }
         next
     }
+
+    fn lead(&self) -> Lead {
+        self.source.lead()
+    }
 }
 
 const RECORDING: &[u8] = include_bytes!("../../assets/demo.opus");
@@ -203,9 +214,6 @@ const FRAME_LEN: usize = 160;
 
 /// Samples of a frame, all channels together.
 const SAMPLES: usize = FRAME_SAMPLES * CHANNELS;
-
-/// Frames that are encoded ahead of their time.
-const ENCODED_AHEAD: usize = 5;
 
 /// Shares no factor with how much there is to play.
 const PRIME: usize = 7_919;
@@ -243,12 +251,11 @@ mod tests {
             panic!("no PCM")
         };
         assert_eq!(pcm.len(), 1_000 * SAMPLES);
-        let mut reader = Encoding { pcm, next: 999, bitrate, encoder: None };
+        let mut source = encoded(&pcm, 999, bitrate).expect("an encoder");
         let mut frame = FrameBuf::new();
         for _ in 0..3 {
-            assert!(reader.read_frame(&mut frame).expect("it encodes") && !frame.is_empty());
+            assert!(next_of(&mut source, &mut frame).expect("it encodes") && !frame.is_empty());
         }
-        assert_eq!(reader.next, 2);
     }
 
     #[test]
