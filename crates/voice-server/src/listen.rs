@@ -156,6 +156,7 @@ impl Listener {
         let Ok(upgraded) = upgrade.await else { return };
         let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
         let limits = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_LEN)
             .max_message_size(Some(self.config.limits.message_len))
             .max_frame_size(Some(self.config.limits.message_len));
         let stream = parts.io.into_inner();
@@ -264,8 +265,9 @@ fn text(status: StatusCode, body: &str) -> Response {
     response
 }
 
-/// How long TLS and the head of a request may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long TLS and the head of a request may take: with thousands that connect at once, most of it is waiting for the
+/// others' arithmetic.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a client may take to read one message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -275,6 +277,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What is read of a WebSocket at once, in bytes: most messages are far shorter, and each connection has a buffer.
+const READ_BUFFER_LEN: usize = 4 * 1024;
 
 /// The longest head of a request, in bytes.
 const MAX_HEAD_LEN: usize = 16 * 1024;
