@@ -1,6 +1,8 @@
 //! The TCP listener: HTTP, and WebSockets by upgrade, told apart by their path.
 
 use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use hyper::header::{
 use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -28,6 +30,16 @@ use voice_model::CloseCode;
 use crate::driver::{Inbound, Outbound, Outbox};
 use crate::stream::Stream;
 use crate::{ConnectionId, CoreConfig};
+
+/// Opens a listener that many clients can connect to at once.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As `TcpListener::bind` does: elsewhere this would let others take the address.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(LISTEN_QUEUE_LEN)
+}
 
 type Request = hyper::Request<Incoming>;
 type Response = hyper::Response<Full<Bytes>>;
@@ -264,6 +276,9 @@ fn text(status: StatusCode, body: &str) -> Response {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }
+
+/// Connections that wait to be accepted, as far as the system allows.
+const LISTEN_QUEUE_LEN: u32 = 4_096;
 
 /// How long TLS and the head of a request may take: with thousands that connect at once, most of it is waiting for the
 /// others' arithmetic.
