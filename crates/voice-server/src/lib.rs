@@ -60,8 +60,10 @@ pub use crate::faults::{Direction, Fault, FaultKind, Impairment, REORDER_HOLD};
 pub use crate::http::{Request, Response};
 #[cfg(feature = "tokio")]
 pub use crate::measure::{MeasureLimits, Measurement, Spread};
+#[cfg(feature = "tokio")]
+pub use crate::measuring::MeasureError;
 pub use crate::route::{Route, RouteError};
 #[cfg(feature = "tokio")]
-pub use crate::server::{BindError, MeasureError, Server, ServerConfig};
+pub use crate::server::{BindError, Server, ServerConfig};
 pub use crate::stats::ServerStats;
 pub use crate::voice_state::Restrictions;

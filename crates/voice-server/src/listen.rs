@@ -1,6 +1,8 @@
 //! The TCP listener: HTTP, and WebSockets by upgrade, told apart by their path.
 
 use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use hyper::header::{
 use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -28,6 +30,16 @@ use voice_model::CloseCode;
 use crate::driver::{Inbound, Outbound, Outbox};
 use crate::stream::Stream;
 use crate::{ConnectionId, CoreConfig};
+
+/// Opens a listener that many clients can connect to at once.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As `TcpListener::bind` does: elsewhere this would let others take the address.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(LISTEN_QUEUE_LEN)
+}
 
 type Request = hyper::Request<Incoming>;
 type Response = hyper::Response<Full<Bytes>>;
@@ -156,6 +168,7 @@ impl Listener {
         let Ok(upgraded) = upgrade.await else { return };
         let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
         let limits = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_LEN)
             .max_message_size(Some(self.config.limits.message_len))
             .max_frame_size(Some(self.config.limits.message_len));
         let stream = parts.io.into_inner();
@@ -264,8 +277,12 @@ fn text(status: StatusCode, body: &str) -> Response {
     response
 }
 
-/// How long TLS and the head of a request may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that wait to be accepted, as far as the system allows.
+const LISTEN_QUEUE_LEN: u32 = 4_096;
+
+/// How long TLS and the head of a request may take: with thousands that connect at once, most of it is waiting for the
+/// others' arithmetic.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a client may take to read one message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -275,6 +292,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What is read of a WebSocket at once, in bytes: most messages are far shorter, and each connection has a buffer.
+const READ_BUFFER_LEN: usize = 4 * 1024;
 
 /// The longest head of a request, in bytes.
 const MAX_HEAD_LEN: usize = 16 * 1024;

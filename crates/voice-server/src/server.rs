@@ -8,20 +8,17 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use voice_model::{ChannelId, CloseCode, GuildId, SessionId, Token, UserId};
 
 use crate::driver::{Driver, Order};
 use crate::events::Events;
-use crate::listen::Listener;
+use crate::listen::{Listener, listen};
 use crate::random::Random;
 use crate::socket::MediaSocket;
 use crate::tls::{self, Tls};
-use crate::{
-    Access, Command, Core, CoreConfig, Event, Fault, JoinAnswer, MeasureLimits, Measurement, ServerStats, Ticket,
-};
+use crate::{Access, Command, Core, CoreConfig, Event, Fault, JoinAnswer, MeasureError, ServerStats, Ticket};
 
 /// Where and how a server listens.
 #[derive(Clone)]
@@ -266,45 +263,7 @@ impl Server {
         ServerStats { commands_dropped, ..*self.stats.borrow() }
     }
 
-    /// Begins to measure what arrives; what was measured before is forgotten.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`MeasureError::Stopped`] when the server has stopped.
-    pub async fn measure_begin(&self, limits: MeasureLimits) -> Result<(), MeasureError> {
-        let (done, begun) = oneshot::channel();
-        self.order(Order::Begin(limits, done)).await?;
-        begun.await.map_err(|_| MeasureError::Stopped)
-    }
-
-    /// Ends a measurement and says what it found.
-    ///
-    /// ```
-    /// use voice_server::{MeasureLimits, Server, ServerConfig};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-    /// let server = Server::bind(ServerConfig::default()).await?;
-    /// server.measure_begin(MeasureLimits::default()).await?;
-    /// // Here clients send.
-    /// let measurement = server.measure_end().await?;
-    /// println!("{} lost, 99 % within {:?} of their grid", measurement.lost, measurement.deviation.p99);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Returns [`MeasureError`] when nothing is measured, or the server has stopped.
-    pub async fn measure_end(&self) -> Result<Measurement, MeasureError> {
-        let (done, ended) = oneshot::channel();
-        self.order(Order::End(done)).await?;
-        let ended = ended.await.map_err(|_| MeasureError::Stopped)?.ok_or(MeasureError::NotMeasuring)?;
-        // Long enough to be noticed by everything else that happens on this thread.
-        tokio::task::spawn_blocking(|| ended.finish()).await.map_err(|_| MeasureError::Stopped)
-    }
-
-    async fn order(&self, order: Order) -> Result<(), MeasureError> {
+    pub(crate) async fn order(&self, order: Order) -> Result<(), MeasureError> {
         let orders = self.commands.as_ref().ok_or(MeasureError::Stopped)?;
         orders.send(order).await.map_err(|_| MeasureError::Stopped)
     }
@@ -419,44 +378,10 @@ impl std::error::Error for BindError {
     }
 }
 
-/// Why there is no measurement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MeasureError {
-    /// None was begun.
-    NotMeasuring,
-    /// The server has stopped.
-    Stopped,
-}
-
-impl fmt::Display for MeasureError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotMeasuring => "no measurement was begun",
-            Self::Stopped => "the server has stopped",
-        })
-    }
-}
-
-impl std::error::Error for MeasureError {}
-
-/// Opens a listener that many clients can connect to at once.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // As `TcpListener::bind` does: elsewhere this would let others take the address.
-    #[cfg(not(windows))]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(LISTEN_QUEUE_LEN)
-}
-
 #[expect(clippy::disallowed_methods, reason = "the driver owns the clock")]
 fn now() -> Instant {
     Instant::now()
 }
-
-/// Connections that wait to be accepted, as far as the system allows.
-const LISTEN_QUEUE_LEN: u32 = 4_096;
 
 /// Commands that wait for the core. A program may issue this many tickets without yielding.
 const COMMAND_QUEUE_LEN: usize = 65_536;

@@ -36,7 +36,7 @@ impl Receiver {
         Self { is_v4, batch_len: LEAST_BATCH_LEN, last_overflow: 0, overflow: 0 }
     }
 
-    pub(super) fn tell_arrivals(&mut self, udp: &UdpSocket, wanted: bool) -> bool {
+    pub(super) fn tell_arrivals(udp: &UdpSocket, wanted: bool) -> bool {
         setsockopt(udp, sockopt::ReceiveTimestampns, &wanted).is_ok()
     }
 

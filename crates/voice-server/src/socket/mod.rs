@@ -64,8 +64,8 @@ impl MediaSocket {
 
     /// Whether the system can tell when datagrams come, and not only this process when it reads them. It does so from
     /// now on, or no more.
-    pub(crate) fn tell_arrivals(&mut self, wanted: bool) -> bool {
-        self.receiver.tell_arrivals(&self.udp, wanted)
+    pub(crate) fn tell_arrivals(&self, wanted: bool) -> bool {
+        Receiver::tell_arrivals(&self.udp, wanted)
     }
 
     /// Datagrams that the system has dropped because the socket's buffer was full, as far as it has told.
