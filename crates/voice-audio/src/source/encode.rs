@@ -52,7 +52,7 @@ enum Rest {
 }
 
 impl<R: PcmRead> Encode<R> {
-    /// Encodes with these settings, interleaved samples of [`EncoderConfig::channels`]. Frames are made up to 100 ms
+    /// Encodes with these settings, interleaved samples of [`EncoderConfig::channels`]. Frames are made up to 200 ms
     /// ahead; see [`with_lead`](Self::with_lead).
     ///
     /// # Errors

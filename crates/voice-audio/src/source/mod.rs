@@ -71,8 +71,9 @@ impl<S: FrameSource + ?Sized> FrameSource for Box<S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lead {
     /// On the media thread, beside other calls, at the moment when the frame is due. The source promises that neither
-    /// asking for a frame nor dropping the source ever blocks, allocates, awaits or takes more than microseconds:
-    /// frames that lie in memory already.
+    /// asking for a frame nor dropping the source ever blocks, allocates, awaits or takes more than microseconds: frames
+    /// that lie in memory already. A panic there ends only this source, but what the program's panic hook does delays the
+    /// others.
     Immediate,
     /// On a thread of its own kind, up to so many frames of 20 ms ahead; 0 counts as 1. The source may take its time and
     /// block: what it has not made in time is silence in its own call and disturbs no other.
@@ -82,9 +83,9 @@ pub enum Lead {
 }
 
 impl Default for Lead {
-    /// 5 frames, 100 ms.
+    /// 10 frames, 200 ms.
     fn default() -> Self {
-        Self::Frames(5)
+        Self::Frames(10)
     }
 }
 

@@ -99,7 +99,17 @@ impl Job {
     }
 
     fn ahead(&self) -> u32 {
-        self.made.load(Ordering::SeqCst).wrapping_sub(self.taken.load(Ordering::SeqCst))
+        self.made.load(Ordering::SeqCst).wrapping_sub(self.taken())
+    }
+
+    /// Frames that were taken out of the ring.
+    pub(super) fn taken(&self) -> u32 {
+        self.taken.load(Ordering::SeqCst)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::SeqCst)
     }
 
     /// Puts it into the queue, unless it is there or in a worker's hands, who then looks once more before letting go.
@@ -111,10 +121,12 @@ impl Job {
         }
     }
 
-    /// A worker lets go of it. It is back in the queue when that was asked for meanwhile.
-    pub(super) fn let_go(self: &Arc<Self>, is_full: bool) {
+    /// A worker lets go of it. It is back in the queue when that was asked for meanwhile: when it was closed, or when its
+    /// ring, full when so many frames were taken, is low now.
+    pub(super) fn let_go(self: &Arc<Self>, full_at: Option<u32>) {
         self.busy.store(false, Ordering::SeqCst);
-        if self.is_closed() || (is_full && self.is_low()) {
+        // Frames that are long may fill a ring that is low nevertheless.
+        if self.is_closed() || (full_at.is_some_and(|taken| taken != self.taken()) && self.is_low()) {
             self.queue();
         }
     }

@@ -134,6 +134,26 @@ fn frames_of_any_length_pass() {
 }
 
 #[test]
+fn a_ring_that_long_frames_fill_is_left_alone_until_one_is_taken() {
+    let pool = Pool::new(1);
+    let (mut feed, seen) = feed(&pool, 25, |_, out| {
+        out.set(&[7; FrameBuf::CAPACITY]).expect("it fits");
+        NextFrame::Ready
+    });
+    let mut frame = FrameBuf::new();
+    for _ in 0..3 {
+        until(&pool, "a full ring", |stats| stats.frames > 0 && stats.queued == 0 && !feed.job.is_busy());
+        let before = seen.asked();
+        for _ in 0..1_000 {
+            assert!(!feed.job.is_busy(), "it is looked at over and over");
+            thread::yield_now();
+        }
+        assert_eq!(seen.asked(), before);
+        next(&mut feed, &mut frame).expect("a frame");
+    }
+}
+
+#[test]
 fn no_more_frames_are_made_than_were_asked_for() {
     let pool = Pool::new(1);
     let (mut feed, seen) = feed(&pool, 3, numbers(u32::MAX));

@@ -27,8 +27,8 @@ pub(super) struct Worker {
 enum Turn {
     /// Others come first.
     More,
-    /// The ring is full.
-    Full,
+    /// The ring is full, with so many frames taken out of it.
+    Full { taken: u32 },
     /// The source has nothing yet, and is asked again soon, or else when a frame is taken.
     NotYet { retry: bool },
     /// The source is gone.
@@ -71,8 +71,8 @@ impl Worker {
         match turn {
             Turn::More => self.shared.push(job),
             Turn::NotYet { retry: true } => self.shared.postpone(job),
-            Turn::NotYet { retry: false } => job.let_go(false),
-            Turn::Full => job.let_go(true),
+            Turn::NotYet { retry: false } => job.let_go(None),
+            Turn::Full { taken } => job.let_go(Some(taken)),
             Turn::Over => {}
         }
         if self.dismissed && self.shared.queued() > 0 {
@@ -88,8 +88,9 @@ impl Worker {
             if job.is_closed() {
                 return Turn::Over;
             }
+            let taken = job.taken();
             if !job.has_room(work) {
-                return Turn::Full;
+                return Turn::Full { taken };
             }
             if made == most || self.dismissed {
                 return Turn::More;
