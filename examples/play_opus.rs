@@ -21,7 +21,7 @@ use std::{env, error::Error};
 
 use discord_voice::{
     ConnectInfo, PlaybackEnd, VoiceClient,
-    audio::{FrameReader as _, OpenOptions, Prefetch, open},
+    audio::{OpenOptions, open},
     model::{SessionId, Token, UserId},
 };
 use voice_server::{DEFAULT_CHANNEL, DEFAULT_GUILD, Server, ServerConfig, Ticket};
@@ -50,8 +50,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("end-to-end encrypted; everybody in the call sees this code: {code}");
     }
 
-    // Another thread reads the file ahead, up to a second: the media thread must never wait for a disk.
-    let playback = client.play(Prefetch::spawn(song, 50));
+    // The file is read ahead of time: nothing waits for a disk.
+    let playback = client.play(song);
     let end = loop {
         tokio::select! {
             end = playback.finished() => break end,

@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, env, error::Error, num::NonZeroUsize, time::Dur
 
 use discord_voice::{
     ConnectInfo, Event, Received, VoiceClient,
-    audio::{OpenOptions, Prefetch, open},
+    audio::{OpenOptions, open},
     model::{SessionId, Token, UserId},
 };
 use voice_server::{DEFAULT_CHANNEL, DEFAULT_GUILD, Server, ServerConfig, Ticket};
@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some(info) => (info, None),
         None => {
             let (player, _events) = VoiceClient::connect(ticket(&server, PLAYER)?).await?;
-            player.play(Prefetch::spawn(open(DEMO.as_ref(), OpenOptions::default())?, 50));
+            player.play(open(DEMO.as_ref(), OpenOptions::default())?);
             (ticket(&server, LISTENER)?, Some(player))
         }
     };

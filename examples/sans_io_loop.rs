@@ -13,7 +13,7 @@ use std::{collections::VecDeque, error::Error, net::SocketAddr, sync::Arc, time:
 
 use discord_voice::{
     CallCommand, CallInput, CallOutput, CallSession, Config, ConnectInfo, MediaCommand, UdpAction, WsAction,
-    audio::{FRAME_DURATION, FrameBuf, FrameReader as _, OpenOptions, open},
+    audio::{FRAME_DURATION, FrameBuf, OpenOptions, open},
     model::UserId,
 };
 use voice_server::{ConnectionId, Core, CoreConfig, DEFAULT_CHANNEL, DEFAULT_GUILD, Input, Output, Ticket};

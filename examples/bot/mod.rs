@@ -13,7 +13,7 @@ use std::{
 use discord_voice::{
     Playback, Received, VoiceClient, VoiceManager,
     audio::{
-        OpenOptions, Prefetch, open,
+        OpenOptions, open,
         record::{OggOpusWriter, RecordOptions},
     },
     model::GuildId,
@@ -117,7 +117,7 @@ impl Bot {
         }
         let path = self.files.join(file);
         let song = tokio::task::spawn_blocking(move || open(&path, OpenOptions::default())).await??;
-        call.play(Prefetch::spawn(song, 50));
+        call.play(song);
         Ok(())
     }
 

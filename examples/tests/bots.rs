@@ -15,7 +15,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use common::{BOT, CHANNEL, Counted, GUILD, LISTENER, OTHER_CHANNEL, TOKEN, server, within};
 use discord_voice::{
     Config, ConnectInfo, Driver, Receive, Received, VoiceClient,
-    audio::{FrameReader as _, OpenOptions, open},
+    audio::{OpenOptions, open},
     model::{ChannelId, UserId},
 };
 use tokio::sync::mpsc;

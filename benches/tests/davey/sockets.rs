@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use discord_voice::{
-    Config, ConnectInfo, Connector, Driver, E2ee, Events, FrameBuf, FrameSource, NextFrame, Receive, Received,
+    Config, ConnectInfo, Connector, Driver, E2ee, Events, FrameBuf, FrameSource, Lead, NextFrame, Receive, Received,
     VoiceClient,
 };
 use voice_model::{ChannelId, GuildId, Opcode, SessionId, Token, UserId};
@@ -153,6 +153,11 @@ impl FrameSource for Speech {
             }
             None => NextFrame::End,
         }
+    }
+
+    /// What was said is what was sent.
+    fn lead(&self) -> Lead {
+        Lead::Immediate
     }
 }
 

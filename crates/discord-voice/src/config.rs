@@ -1,6 +1,6 @@
 //! Every default of a call, with its reason.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, thread::available_parallelism, time::Duration};
 
 use voice_crypto::Mode;
 use voice_dave::{MAX_PROTOCOL_VERSION, SigningKey};
@@ -43,6 +43,9 @@ pub struct Config {
     /// How media threads send: [`SendBackend::Plain`]. What the system does not have is replaced by that.
     #[cfg(feature = "tokio")]
     pub send_backend: voice_udp::socket::SendBackend,
+    /// Threads that ask sources for frames [ahead of time](voice_audio::Lead): as many as there are cores. They start as
+    /// they are needed. Up to four times as many as there are cores come to their aid while sources block.
+    pub encode_threads: usize,
     /// The transport encryptions that are accepted, the preferred one first. AES-256-GCM comes first where the
     /// processor has instructions for it.
     pub modes: Vec<Mode>,
@@ -91,11 +94,12 @@ impl Default for Config {
             rejoin_cap: Duration::from_secs(30),
             leave_timeout: Duration::from_secs(5),
             media_fault_after: Duration::from_secs(10),
-            media_threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            media_threads: available_parallelism().map_or(1, NonZeroUsize::get),
             media_cores: Vec::new(),
             media_nice: Some(-10),
             #[cfg(feature = "tokio")]
             send_backend: voice_udp::socket::SendBackend::Plain,
+            encode_threads: available_parallelism().map_or(1, NonZeroUsize::get),
             modes: voice_crypto::preferred().to_vec(),
             e2ee: E2ee::default(),
             e2ee_timeout: Duration::from_secs(5),

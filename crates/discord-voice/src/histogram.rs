@@ -147,7 +147,11 @@ mod tests {
         let (mut one, mut other, mut both) = (Histogram::default(), Histogram::default(), Histogram::default());
         for n in 0..1_000 {
             let duration = Duration::from_micros(n * n);
-            if n % 3 == 0 { one.record(duration) } else { other.record(duration) }
+            if n % 3 == 0 {
+                one.record(duration)
+            } else {
+                other.record(duration)
+            }
             both.record(duration);
         }
         one.merge(&other);

@@ -20,7 +20,7 @@ mod manager;
 #[cfg(feature = "tokio")]
 pub use {
     api::{CallStats, Connect, ConnectError, Driver, DropStats, Events, LeaveError, Playback, VoiceClient},
-    driver::{MediaStats, Metrics, PlaybackEnd, PlaybackStatus, Receive, Received, ShardMetrics},
+    driver::{EncodeStats, MediaStats, Metrics, PlaybackEnd, PlaybackStatus, Receive, Received, ShardMetrics},
     manager::{Join, JoinError, VoiceManager, VoiceManagerBuilder},
     voice_ws::{CertificateError, Connector, TransportError},
 };
@@ -33,10 +33,10 @@ pub use voice_rtp as rtp;
 pub use voice_udp as udp;
 pub use voice_ws as ws;
 
-pub use voice_audio::{FrameBuf, FrameSource, NextFrame};
-pub use voice_udp::{DiscoveryError, MediaFault};
+pub use voice_audio::{FrameBuf, FrameSource, Lead, NextFrame};
 #[cfg(feature = "tokio")]
 pub use voice_udp::socket::SendBackend;
+pub use voice_udp::{DiscoveryError, MediaFault};
 pub use voice_ws::{Advice, Cause, Endpoint, EndpointError, Identity as ConnectInfo};
 
 pub use {

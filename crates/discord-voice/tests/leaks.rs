@@ -6,8 +6,11 @@ mod common;
 
 use std::future::IntoFuture as _;
 
-use common::{ALICE, BOB, Counted, capacity, driver, info, join, next_sound, numbered, server, within};
-use discord_voice::model::{GuildId, UserId};
+use common::{ALICE, BOB, Counted, capacity, driver_with, info, join, next_sound, numbered, server, within};
+use discord_voice::{
+    Config,
+    model::{GuildId, UserId},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Usage {
@@ -41,7 +44,10 @@ fn resident_kib() -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_calls_in_a_row_leave_nothing_and_fifty_at_once_work() {
     let server = server().await;
-    let driver = driver(&server);
+    let mut config = Config::default();
+    // More are started as they are needed, and stay.
+    config.encode_threads = 1;
+    let driver = driver_with(&server, config);
     let one_call = async |speak: bool| {
         let (client, mut events) = join(&server, &driver, ALICE).await;
         if speak {

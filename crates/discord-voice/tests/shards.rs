@@ -13,7 +13,7 @@ use std::{
 
 use common::{ALICE, BOB, GUILD, capacity, driver_with, info, join, now, until, within};
 use discord_voice::{
-    Config, Driver, Events, FrameBuf, FrameSource, NextFrame, Received, SendBackend, VoiceClient,
+    Config, Driver, Events, FrameBuf, FrameSource, Lead, NextFrame, Received, SendBackend, VoiceClient,
     model::{GuildId, UserId},
 };
 use voice_server::{DaveConfig, DaveMode, Server, ServerConfig};
@@ -29,6 +29,11 @@ impl FrameSource for Busy {
         }
         out.set(&[0xF8; 80]).expect("it fits");
         NextFrame::Ready
+    }
+
+    fn lead(&self) -> Lead {
+        // Which is not true: the thread is to suffer.
+        Lead::Immediate
     }
 }
 
@@ -61,7 +66,8 @@ async fn s8_an_idle_call_wakes_its_thread_for_keepalives_only() {
     for number in 0..CALLS {
         calls.push(alone(&server, &driver, number).await);
     }
-    let answered = |calls: &[(VoiceClient, Events)]| calls.iter().map(|(call, _)| call.stats().media.pongs).sum::<u64>();
+    let answered =
+        |calls: &[(VoiceClient, Events)]| calls.iter().map(|(call, _)| call.stats().media.pongs).sum::<u64>();
     until("the first answers", || answered(&calls) >= CALLS).await;
     let (pings, before) = (server.stats().pings, driver.metrics().shards[0]);
     within(server.wait_for(|stats| stats.pings >= pings + CALLS)).await.expect("the server runs");

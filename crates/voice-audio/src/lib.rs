@@ -10,8 +10,8 @@ pub mod source;
 pub use frame::{
     CHANNELS, FRAME_DURATION, FRAME_SAMPLES, FrameBuf, FrameTooLong, MAX_FRAME_LEN, SAMPLE_RATE, SILENCE_FRAME,
 };
-#[cfg(feature = "containers")]
-pub use source::Prefetch;
+#[cfg(any(feature = "audiopus", feature = "opus-pure"))]
+pub use source::{Encode, PcmRead};
 #[cfg(all(feature = "containers", any(feature = "audiopus", feature = "opus-pure")))]
-pub use source::{FileReader, Format, OpenError, OpenOptions, open};
-pub use source::{FrameReader, FrameSource, NextFrame, ReadError, SourceError};
+pub use source::{FileReader, Format, OpenError, OpenOptions, ReadError, open};
+pub use source::{FrameSource, Lead, NextFrame, SourceError};

@@ -7,7 +7,7 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use voice_audio::opus::{Channels, Decoder, Encoder, EncoderConfig, Packet};
-use voice_audio::source::{FileReader, Format, FrameReader, OpenError, OpenOptions, ReadError, open};
+use voice_audio::source::{FileReader, Format, OpenError, OpenOptions, ReadError, open};
 use voice_audio::{CHANNELS, FRAME_SAMPLES, FrameBuf};
 
 const FULL: OpenOptions = OpenOptions { bitrate: 128_000, volume: 1.0 };

@@ -3,11 +3,9 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-use tokio::sync::oneshot;
-use voice_audio::{FrameBuf, FrameReader, ReadError, SILENCE_FRAME};
+use voice_audio::{FrameBuf, FrameSource, Lead, NextFrame, SILENCE_FRAME};
 
 /// Frames on their way from the file to the listener.
 #[derive(Debug, Default)]
@@ -52,51 +50,26 @@ impl Comparison {
     }
 }
 
-/// A reader whose frames are noted for the listener, and which says when playing can begin.
-pub(crate) struct Noted<R> {
-    reader: R,
-    comparison: Option<Arc<Comparison>>,
-    primed: Option<oneshot::Sender<()>>,
-    frames: usize,
+/// A source whose frames are noted for the listener.
+pub(crate) struct Noted<S> {
+    pub(crate) source: S,
+    pub(crate) comparison: Option<Arc<Comparison>>,
 }
 
-impl<R: FrameReader> Noted<R> {
-    /// The other end of the channel hears once `PRIMED_FRAMES` frames are read, or the end was.
-    pub(crate) fn new(reader: R, comparison: Option<Arc<Comparison>>) -> (Self, oneshot::Receiver<()>) {
-        let (primed, is_primed) = oneshot::channel();
-        (Self { reader, comparison, primed: Some(primed), frames: 0 }, is_primed)
-    }
-}
-
-impl<R: FrameReader> FrameReader for Noted<R> {
-    fn read_frame(&mut self, out: &mut FrameBuf) -> Result<bool, ReadError> {
-        // Asked for one more, so those before have been taken over.
-        if self.frames == PRIMED_FRAMES {
-            self.primed = None;
+impl<S: FrameSource> FrameSource for Noted<S> {
+    fn next_frame(&mut self, out: &mut FrameBuf) -> NextFrame {
+        let next = self.source.next_frame(out);
+        if let (NextFrame::Ready, Some(comparison)) = (&next, &self.comparison) {
+            comparison.sent(out.as_slice());
         }
-        let read = self.reader.read_frame(out);
-        if let Ok(true) = read {
-            self.frames += 1;
-            if let Some(comparison) = &self.comparison {
-                comparison.sent(out.as_slice());
-            }
-        } else {
-            self.primed = None;
-        }
-        read
+        next
     }
 
-    fn duration(&self) -> Option<Duration> {
-        self.reader.duration()
-    }
-
-    fn description(&self) -> String {
-        self.reader.description()
+    fn lead(&self) -> Lead {
+        self.source.lead()
     }
 }
 
-/// Frames that are read before playing begins, so that it does not falter at once: half a second.
-const PRIMED_FRAMES: usize = 25;
 /// Frames that may be under way: what is read ahead, and a minute and more of lost ones.
 const MAX_UNDER_WAY: usize = 4_096;
 

@@ -10,7 +10,7 @@ use std::{
 
 use discord_voice::{CallStats, Playback, PlaybackEnd};
 use tokio::time::{MissedTickBehavior, interval};
-use voice_audio::{FRAME_DURATION, FileReader, FrameReader as _, OpenOptions, Prefetch, open};
+use voice_audio::{FRAME_DURATION, FileReader, OpenOptions, open};
 
 use crate::{
     args::PlayArgs,
@@ -145,9 +145,8 @@ impl Song {
         comparison: Option<Arc<Comparison>>,
     ) -> Result<Outcome, Error> {
         let reader = self.reader.take().expect("it is played once");
-        let source = read_ahead(reader, comparison).await;
         let mut asked_to_stop = pin!(process::asked_to_stop());
-        let playback = call.client.play(source);
+        let playback = call.client.play(Noted { source: reader, comparison });
         let progress = Progress::new(self.duration);
         let mut stopping = false;
         let mut redraw = interval(REDRAW_INTERVAL);
@@ -192,28 +191,16 @@ impl Song {
     }
 }
 
-/// Starts to read, and waits until enough is read to play without a gap.
-async fn read_ahead(reader: FileReader, comparison: Option<Arc<Comparison>>) -> Prefetch {
-    let (reader, primed) = Noted::new(reader, comparison);
-    let source = Prefetch::spawn(reader, PREFETCH_FRAMES);
-    // The sender is dropped when it is so, or when there is no more to wait for.
-    let _ = primed.await;
-    source
-}
-
 /// The bundled recording as a source.
-pub(crate) async fn demo() -> Result<Prefetch, Error> {
-    let demo = FileReader::new(Cursor::new(DEMO), OpenOptions::default())
-        .map_err(|source| Error::Open { path: DEMO_NAME.into(), source })?;
-    Ok(read_ahead(demo, None).await)
+pub(crate) fn demo() -> Result<FileReader, Error> {
+    FileReader::new(Cursor::new(DEMO), OpenOptions::default())
+        .map_err(|source| Error::Open { path: DEMO_NAME.into(), source })
 }
 
 /// The bundled recording, so that the command runs from anywhere.
 const DEMO: &[u8] = include_bytes!("../../../assets/demo.opus");
 /// What it is called.
 pub(crate) const DEMO_NAME: &str = "demo.opus";
-/// Frames read ahead: two seconds.
-const PREFETCH_FRAMES: usize = 100;
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the five frames of silence take that end what was played, with some room.
 const SILENCE_TAIL: Duration = Duration::from_millis(150);

@@ -54,7 +54,7 @@ async fn record_demo(
     seconds: Option<Duration>,
     timeout: Duration,
 ) -> Result<(Heard, CallStats, E2eeSummary), Error> {
-    let demo = demo().await?;
+    let demo = demo()?;
     let mut embedded = Embedded::start(timeout).await?;
     say_recording(DEMO_NAME, out_name);
     let ear = Ear::open(&embedded.listener.client, Some(recording.begin()?), None);

@@ -22,8 +22,8 @@ use super::{Events, Playback};
 use crate::{
     CallCounters, Config, ConnectionState, E2ee, EndReason, Handover, JoinTimes,
     driver::{
-        CallParts, CallShared, ControlCommand, ControlState, Listeners, MediaStats, Metrics, OnEnd, Origin, PlaybackEnd,
-        PlaybackShared, Playing, Receive, Shards, ring, start,
+        CallParts, CallShared, ControlCommand, ControlState, Listeners, MediaStats, Metrics, OnEnd, Origin,
+        PlaybackEnd, PlaybackShared, Playing, Pool, Receive, Shards, ring, start,
     },
 };
 
@@ -36,6 +36,7 @@ pub struct Driver {
     config: Arc<Config>,
     connector: Connector,
     shards: Arc<Shards>,
+    pool: Arc<Pool>,
 }
 
 impl Driver {
@@ -55,7 +56,8 @@ impl Driver {
     /// The operating system's, when it has no threads or descriptors left.
     pub fn with_connector(config: Config, connector: Connector) -> io::Result<Self> {
         let shards = Arc::new(Shards::start(&config)?);
-        Ok(Self { config: Arc::new(config), connector, shards })
+        let pool = Arc::new(Pool::new(config.encode_threads));
+        Ok(Self { config: Arc::new(config), connector, shards, pool })
     }
 
     /// Connects to a voice server. The future needs a tokio runtime; dropping it gives the call up.
@@ -71,15 +73,16 @@ impl Driver {
         Connect { driver: self.clone(), origin, timeout: self.config.join_timeout }
     }
 
-    /// What the media threads did, and do. Each publishes its figures once a second while it does something.
+    /// What the media threads did, and do, and those that ask sources for frames ahead of time. Each media thread
+    /// publishes its figures once a second while it does something.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        self.shards.metrics()
+        Metrics { shards: self.shards.metrics(), encode: self.pool.stats() }
     }
 
     /// Starts a call, which lives for as long as its parts do.
     pub(crate) fn start(&self, config: Arc<Config>, origin: Origin, on_end: Option<OnEnd>) -> CallParts {
-        start(config, self.connector.clone(), Arc::clone(&self.shards), origin, on_end)
+        start(config, self.connector.clone(), (Arc::clone(&self.shards), Arc::clone(&self.pool)), origin, on_end)
     }
 }
 
@@ -147,6 +150,7 @@ struct Inner {
     state: watch::Receiver<ControlState>,
     shared: Arc<CallShared>,
     listeners: Listeners,
+    pool: Arc<Pool>,
     leave_timeout: Duration,
     /// The newest playback.
     playing: Mutex<Option<Playback>>,
@@ -165,8 +169,12 @@ impl Commands {
         let Some(sender) = self.sender.upgrade() else { return Err(PlaybackEnd::CallEnded) };
         sender.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Closed(_) => PlaybackEnd::CallEnded,
-            mpsc::error::TrySendError::Full(_) => {
+            mpsc::error::TrySendError::Full(command) => {
                 self.shared.dropped.commands.fetch_add(1, Ordering::Relaxed);
+                if let ControlCommand::Play(playing) = command {
+                    // Before it is dropped, which would say that the call has ended.
+                    playing.end(PlaybackEnd::Refused);
+                }
                 PlaybackEnd::Refused
             }
         })
@@ -224,18 +232,19 @@ impl VoiceClient {
     }
 
     pub(crate) fn new(parts: CallParts, leave_timeout: Duration) -> (Self, Events) {
-        let CallParts { commands, events, state, shared, listeners } = parts;
-        let inner = Inner { commands, state, shared, listeners, leave_timeout, playing: Mutex::new(None) };
+        let CallParts { commands, events, state, shared, listeners, pool } = parts;
+        let inner = Inner { commands, state, shared, listeners, pool, leave_timeout, playing: Mutex::new(None) };
         (Self(Arc::new(inner)), events)
     }
 
-    /// Plays a source, in place of what was playing. Never waits; a source that blocks belongs behind
-    /// [`Prefetch`](voice_audio::source::Prefetch).
+    /// Plays a source, in place of what was playing. Never waits, and nor does anything else for the source: it is asked
+    /// for frames ahead of time, on [threads of its own kind](Config::encode_threads), unless its
+    /// [`lead`](FrameSource::lead) says that this is not needed.
     pub fn play(&self, source: impl FrameSource) -> Playback {
         let shared = Arc::new(PlaybackShared::default());
-        let playing = Playing::new(Box::new(source), Arc::clone(&shared));
         let commands = self.commands();
-        if let Err(end) = commands.try_send(ControlCommand::Play(playing)) {
+        let playing = Playing::new(&self.0.pool, source, Arc::clone(&shared));
+        if let Err(end) = playing.and_then(|playing| commands.try_send(ControlCommand::Play(playing))) {
             shared.end(end);
         }
         let playback = Playback { shared, commands };

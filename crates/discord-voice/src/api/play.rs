@@ -34,7 +34,7 @@ impl Playback {
         self.shared.position()
     }
 
-    /// Times at which the source had no frame ready and silence was sent instead.
+    /// Times at which the source, once there was a first frame, had none ready and silence was sent instead.
     #[must_use]
     pub fn underruns(&self) -> u64 {
         self.shared.underruns()

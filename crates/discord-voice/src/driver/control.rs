@@ -11,9 +11,9 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::sleep_until,
 };
+use tracing::Instrument as _;
 use voice_crypto::Mode;
 use voice_dave::{DaveStats, DaveStatus, Verification};
-use tracing::Instrument as _;
 use voice_model::{GuildId, SessionId, UpdateVoiceState, UserId};
 use voice_udp::socket::{RECEIVE_BUFFER_LEN, Socket};
 use voice_ws::{Connector, Identity, SessionStats, Transport, TransportError};
@@ -21,6 +21,7 @@ use voice_ws::{Connector, Identity, SessionStats, Transport, TransportError};
 use super::{
     clock,
     playing::{PlaybackShared, Playing},
+    pool::Pool,
     ring::ReceiveSink,
     shard::{Route, ShardCommand, Shards},
     shared::{CallShared, LinkFault},
@@ -68,7 +69,9 @@ impl Origin {
             Self::Known(identity) => of(identity),
             Self::OtherProcess(handover) => (handover.guild_id(), handover.user_id()),
             Self::MainGateway { call: MainGatewayCall::Joined(join), .. } => (join.guild_id, join.user_id),
-            Self::MainGateway { call: MainGatewayCall::OtherProcess(handover, _), .. } => (handover.guild_id(), handover.user_id()),
+            Self::MainGateway { call: MainGatewayCall::OtherProcess(handover, _), .. } => {
+                (handover.guild_id(), handover.user_id())
+            }
         }
     }
 }
@@ -110,6 +113,7 @@ pub(crate) struct CallParts {
     pub(crate) state: watch::Receiver<ControlState>,
     pub(crate) shared: Arc<CallShared>,
     pub(crate) listeners: Listeners,
+    pub(crate) pool: Arc<Pool>,
 }
 
 /// The way of new listeners to the media thread. It does not pass through control: what is sent after the user asked
@@ -135,7 +139,7 @@ pub(crate) type OnEnd = Box<dyn FnOnce(&EndReason) + Send>;
 pub(crate) fn start(
     config: Arc<Config>,
     connector: Connector,
-    shards: Arc<Shards>,
+    (shards, pool): (Arc<Shards>, Arc<Pool>),
     origin: Origin,
     on_end: Option<OnEnd>,
 ) -> CallParts {
@@ -181,7 +185,7 @@ pub(crate) fn start(
         _shards: shards,
     };
     tokio::spawn(control.run(on_end).instrument(span));
-    CallParts { commands, events, state: state_receiver, shared, listeners }
+    CallParts { commands, events, state: state_receiver, shared, listeners, pool }
 }
 
 fn take_over(config: Arc<Config>, handover: &Handover) -> CallSession {

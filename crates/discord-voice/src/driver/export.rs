@@ -9,7 +9,9 @@ pub(super) use nothing::{CallExport, ShardExport};
 mod facade {
     use std::sync::Arc;
 
-    use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+    use metrics::{
+        Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    };
 
     use crate::{MediaStats, ShardMetrics};
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use voice_udp::socket::SendBackend;
 
+use super::EncodeStats;
 use crate::Histogram;
 
 /// What all media threads of a [`Driver`](crate::Driver) did, each at most a second ago while it does something.
@@ -12,6 +13,8 @@ use crate::Histogram;
 pub struct Metrics {
     /// The media threads.
     pub shards: Vec<ShardMetrics>,
+    /// The threads that ask sources for frames ahead of time.
+    pub encode: EncodeStats,
 }
 
 impl Metrics {

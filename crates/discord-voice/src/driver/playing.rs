@@ -12,14 +12,25 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use voice_audio::{FRAME_DURATION, FrameBuf, FrameSource, NextFrame, SourceError};
+use voice_audio::{FRAME_DURATION, FrameBuf, FrameSource, Lead, NextFrame, SourceError};
 use voice_udp::SealError;
+
+use super::pool::{Feed, Pool};
 
 /// The media thread's side of a playback.
 pub(crate) struct Playing {
-    /// There until it is dropped.
-    source: Option<Box<dyn FrameSource>>,
+    source: Source,
+    /// There was a frame.
+    has_begun: bool,
     shared: Arc<PlaybackShared>,
+}
+
+/// Where the frames come from.
+enum Source {
+    /// Asked here; there until it is dropped.
+    Immediate(Option<Box<dyn FrameSource>>),
+    /// Asked ahead of time on the pool's threads.
+    Fed(Feed),
 }
 
 /// What a playback's owner and the media thread share: facts go one way, wishes go through the call's control.
@@ -50,7 +61,7 @@ pub enum PlaybackEnd {
     Panicked,
     /// The source gave a frame that cannot be sent (its owner must give others).
     Unsendable(SealError),
-    /// The call was too busy to take it.
+    /// The call was too busy to take it, or the driver plays as many sources as it can.
     Refused,
 }
 
@@ -64,7 +75,7 @@ impl fmt::Display for PlaybackEnd {
             Self::Failed(_) => f.write_str("the source failed"),
             Self::Panicked => f.write_str("the source panicked"),
             Self::Unsendable(_) => f.write_str("the source gave a frame that cannot be sent"),
-            Self::Refused => f.write_str("the call was too busy to take it"),
+            Self::Refused => f.write_str("there was no room for it"),
         }
     }
 }
@@ -94,30 +105,32 @@ pub enum PlaybackStatus {
 }
 
 impl Playing {
-    pub(crate) fn new(source: Box<dyn FrameSource>, shared: Arc<PlaybackShared>) -> Self {
-        Self { source: Some(source), shared }
+    /// Takes the source, of which the pool makes the first frames from now on, unless it is asked where it is played.
+    pub(crate) fn new(pool: &Pool, source: impl FrameSource, shared: Arc<PlaybackShared>) -> Result<Self, PlaybackEnd> {
+        let source = match source.lead() {
+            Lead::Immediate => Source::Immediate(Some(Box::new(source))),
+            Lead::Frames(depth) => Source::Fed(pool.feed(Box::new(source), depth)?),
+        };
+        Ok(Self { source, has_begun: false, shared })
     }
 
-    /// Asks the source for its next frame; a panic becomes an end.
+    /// The next frame, if there is one. Asks the source for it, where a panic becomes an end, or takes what the pool has
+    /// made.
     pub(crate) fn next_frame(&mut self, out: &mut FrameBuf) -> Result<bool, PlaybackEnd> {
-        let Some(source) = &mut self.source else { return Err(PlaybackEnd::Finished) };
-        match catch_unwind(AssertUnwindSafe(|| source.next_frame(out))) {
-            Ok(NextFrame::Ready) => {
-                self.shared.frames.fetch_add(1, Ordering::Relaxed);
-                Ok(true)
-            }
-            Ok(NextFrame::NotYet) => {
-                self.shared.underruns.fetch_add(1, Ordering::Relaxed);
-                Ok(false)
-            }
-            Ok(NextFrame::End) => Err(PlaybackEnd::Finished),
-            Ok(NextFrame::Failed(error)) => Err(PlaybackEnd::Failed(error)),
-            Err(payload) => {
-                // What was thrown may throw again when it is dropped.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-                Err(PlaybackEnd::Panicked)
-            }
+        // The buffer is every call's: a source that says that it has written a frame, and has not, must not send
+        // another's.
+        out.clear();
+        let is_ready = match &mut self.source {
+            Source::Fed(feed) => feed.next_frame(out)?,
+            Source::Immediate(source) => ask(source, out)?,
+        };
+        if is_ready {
+            self.has_begun = true;
+            self.shared.frames.fetch_add(1, Ordering::Relaxed);
+        } else if self.has_begun {
+            self.shared.underruns.fetch_add(1, Ordering::Relaxed);
         }
+        Ok(is_ready)
     }
 
     /// Whether this is the playback that the handle is of.
@@ -138,8 +151,25 @@ impl Drop for Playing {
     fn drop(&mut self) {
         // Whatever way the media thread lets go of it, its owner hears of an end.
         self.shared.end(PlaybackEnd::CallEnded);
-        let source = self.source.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(source)));
+        if let Source::Immediate(source) = &mut self.source {
+            let source = source.take();
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(source)));
+        }
+    }
+}
+
+fn ask(source: &mut Option<Box<dyn FrameSource>>, out: &mut FrameBuf) -> Result<bool, PlaybackEnd> {
+    let Some(source) = source else { return Err(PlaybackEnd::Finished) };
+    match catch_unwind(AssertUnwindSafe(|| source.next_frame(out))) {
+        Ok(NextFrame::Ready) => Ok(true),
+        Ok(NextFrame::NotYet) => Ok(false),
+        Ok(NextFrame::End) => Err(PlaybackEnd::Finished),
+        Ok(NextFrame::Failed(error)) => Err(PlaybackEnd::Failed(error)),
+        Err(payload) => {
+            // What was thrown may throw again when it is dropped.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+            Err(PlaybackEnd::Panicked)
+        }
     }
 }
 

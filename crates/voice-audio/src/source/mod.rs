@@ -1,10 +1,9 @@
 //! Where frames to send come from.
 
+#[cfg(any(feature = "audiopus", feature = "opus-pure"))]
+mod encode;
 #[cfg(all(feature = "containers", any(feature = "audiopus", feature = "opus-pure")))]
 mod file;
-#[cfg(feature = "containers")]
-mod prefetch;
-mod reader;
 
 use std::error::Error;
 use std::fmt;
@@ -12,13 +11,15 @@ use std::sync::Arc;
 
 use crate::{FrameBuf, FrameTooLong};
 
+#[cfg(any(feature = "audiopus", feature = "opus-pure"))]
+pub use encode::{Encode, PcmBytes, PcmRead, PcmSamples};
 #[cfg(all(feature = "containers", any(feature = "audiopus", feature = "opus-pure")))]
-pub use file::{FileReader, Format, OpenError, OpenOptions, open};
-#[cfg(feature = "containers")]
-pub use prefetch::{Prefetch, ReaderStopped};
-pub use reader::{FrameReader, ReadError};
+pub use file::{FileReader, Format, OpenError, OpenOptions, ReadError, open};
 
-/// Something that yields one Opus frame every 20 ms.
+/// Something that yields one Opus frame after the other, each of 20 ms.
+///
+/// By default a call asks for them on a thread that may wait, a few frames before they are due; [`lead`](Self::lead)
+/// says how many, or that none of this is needed.
 ///
 /// ```
 /// use voice_audio::{FrameBuf, FrameSource, NextFrame, SILENCE_FRAME};
@@ -45,16 +46,45 @@ pub use reader::{FrameReader, ReadError};
 /// assert_eq!(frame.as_slice(), SILENCE_FRAME);
 /// ```
 pub trait FrameSource: Send + 'static {
-    /// Writes the next Opus frame, 20 ms by contract, to `out`.
+    /// Writes the next Opus frame, 20 ms by contract, to `out`, which is empty.
     ///
-    /// Runs on a media thread at 50 Hz beside other calls: it must not block, allocate or await. After
-    /// [`NextFrame::End`] or [`NextFrame::Failed`] it is not called again.
+    /// After [`NextFrame::End`] or [`NextFrame::Failed`] it is not called again.
     fn next_frame(&mut self, out: &mut FrameBuf) -> NextFrame;
+
+    /// Where and how long before they are due frames are asked for; the same for as long as the source plays.
+    fn lead(&self) -> Lead {
+        Lead::default()
+    }
 }
 
 impl<S: FrameSource + ?Sized> FrameSource for Box<S> {
     fn next_frame(&mut self, out: &mut FrameBuf) -> NextFrame {
         (**self).next_frame(out)
+    }
+
+    fn lead(&self) -> Lead {
+        (**self).lead()
+    }
+}
+
+/// Where and how long before they are due a [`FrameSource`] is asked for its frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lead {
+    /// On the media thread, beside other calls, at the moment when the frame is due. The source promises that neither
+    /// asking for a frame nor dropping the source ever blocks, allocates, awaits or takes more than microseconds:
+    /// frames that lie in memory already.
+    Immediate,
+    /// On a thread of its own kind, up to so many frames of 20 ms ahead; 0 counts as 1. The source may take its time and
+    /// block: what it has not made in time is silence in its own call and disturbs no other.
+    ///
+    /// 1 for audio that is live, more for what can be read ahead. Frames of more than 300 bytes may be fewer.
+    Frames(u8),
+}
+
+impl Default for Lead {
+    /// 5 frames, 100 ms.
+    fn default() -> Self {
+        Self::Frames(5)
     }
 }
 
@@ -66,7 +96,7 @@ impl<S: FrameSource + ?Sized> FrameSource for Box<S> {
 pub enum NextFrame {
     /// A frame was written.
     Ready,
-    /// Nothing yet; the player sends silence and asks again in 20 ms.
+    /// Nothing yet; the player asks again in about 20 ms, and sends silence if that is too late.
     NotYet,
     /// There is no more.
     End,
@@ -83,7 +113,7 @@ pub struct SourceError {
 impl SourceError {
     /// Wraps the cause.
     ///
-    /// Allocates: a source makes this off the media thread, or once, when it ends.
+    /// Allocates: a source that is asked on the media thread makes this beforehand, or once, when it ends.
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { cause: Arc::from(cause.into()) }
     }

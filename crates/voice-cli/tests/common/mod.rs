@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 use voice_audio::{
-    FRAME_SAMPLES, FileReader, FrameBuf, FrameReader as _, OpenOptions, open,
+    FRAME_SAMPLES, FileReader, FrameBuf, OpenOptions, open,
     record::{OggOpusWriter, RecordOptions},
 };
 

@@ -72,12 +72,8 @@ impl World {
     fn new() -> Self {
         let server = UdpSocket::bind("127.0.0.1:0").expect("a socket on loopback");
         let socket = Socket::connect(server.local_addr().expect("its address")).expect("another");
-        let config = MediaConfig {
-            key: SecretKey::new([7; 32]),
-            mode: Mode::Aes256GcmRtpsize,
-            seed: 1,
-            ssrc: Ssrc::new(1),
-        };
+        let config =
+            MediaConfig { key: SecretKey::new([7; 32]), mode: Mode::Aes256GcmRtpsize, seed: 1, ssrc: Ssrc::new(1) };
         let (mut sender, receiver) = media(config);
         sender.set_mode(SendMode::Passthrough);
         let mut poller = Poller::new().expect("a poller");

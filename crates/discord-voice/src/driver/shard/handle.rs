@@ -19,7 +19,7 @@ use voice_udp::{
 
 use super::Shard;
 use crate::{
-    Config, MediaCommand, Metrics, ShardMetrics,
+    Config, MediaCommand, ShardMetrics,
     driver::{
         clock,
         media_call::MediaCall,
@@ -143,8 +143,8 @@ impl Shards {
         Route { key, handles: Arc::clone(&self.handles), current: Arc::new(AtomicUsize::new(least)) }
     }
 
-    pub(crate) fn metrics(&self) -> Metrics {
-        Metrics { shards: self.handles.iter().map(|handle| handle.load.metrics()).collect() }
+    pub(crate) fn metrics(&self) -> Vec<ShardMetrics> {
+        self.handles.iter().map(|handle| handle.load.metrics()).collect()
     }
 }
 

@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{Histogram, MediaCommand, ShardMetrics, driver::media_call::Outlet};
 
-pub(crate) use handle::{Route, ShardCommand, Shards};
 use handle::{MovingCall, ShardHandle};
+pub(crate) use handle::{Route, ShardCommand, Shards};
 
 struct Shard {
     number: usize,

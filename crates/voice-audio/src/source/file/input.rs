@@ -16,9 +16,8 @@ use symphonia::core::units::TimeBase;
 
 use super::edit_list::{self, Edit};
 use super::opus_head::OpusHead;
-use super::{Format, OpenError};
+use super::{Format, OpenError, ReadError};
 use crate::SAMPLE_RATE;
-use crate::source::ReadError;
 
 /// An opened file, reduced to one audio track.
 pub(super) struct Input {

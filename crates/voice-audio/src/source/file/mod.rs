@@ -1,6 +1,7 @@
 //! Files of any usual kind as 20 ms Opus frames.
 
 mod edit_list;
+mod error;
 mod input;
 mod mix;
 mod opus_head;
@@ -19,13 +20,15 @@ use std::time::Duration;
 use input::{Input, Next};
 use transcode::Transcoder;
 
-use super::{FrameReader, ReadError};
+use super::{FrameSource, Lead, NextFrame, SourceError};
 use crate::FrameBuf;
 use crate::opus::Packet;
 
+pub use error::{OpenError, ReadError};
+
 /// Opens an audio file, whatever its name; its contents decide.
 ///
-/// Reads the file as it plays; blocks on the disk. See [`FileReader`].
+/// Opening reads the start of the file, and so blocks on the disk; the rest is read as it plays. See [`FileReader`].
 ///
 /// # Errors
 ///
@@ -34,7 +37,7 @@ use crate::opus::Packet;
 /// ```
 /// use std::path::Path;
 /// use voice_audio::FrameBuf;
-/// use voice_audio::source::{FrameReader, OpenOptions, open};
+/// use voice_audio::source::{OpenOptions, open};
 ///
 /// # let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/assets");
 /// let mut song = open(&dir.join("sweep-20ms.opus"), OpenOptions::default())?;
@@ -139,6 +142,45 @@ impl FileReader {
         matches!(self.stage, Stage::Passthrough(_))
     }
 
+    /// How long everything plays, when the file tells.
+    #[must_use]
+    pub fn duration(&self) -> Option<Duration> {
+        self.input.track.duration
+    }
+
+    /// What this reads, in a few words for a log.
+    #[must_use]
+    pub fn description(&self) -> String {
+        let how = if self.is_passthrough() { "Opus, unchanged" } else { "encoded to Opus" };
+        format!("{}, {how}", self.format)
+    }
+
+    /// Writes the next frame to `out`; `false` when there is none left. Blocks on the disk.
+    ///
+    /// A call does this by itself, on a thread that may wait; see [`FrameSource`].
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]; the file is then at its end.
+    pub fn read_frame(&mut self, out: &mut FrameBuf) -> Result<bool, ReadError> {
+        loop {
+            // After a panic nothing of the reader is looked at again: the stage becomes `Done`.
+            let step = guarded(|| self.step(out)).unwrap_or_else(|panicked| Err(ReadError::Malformed(panicked.into())));
+            match step {
+                Ok(Step::Frame) => return Ok(true),
+                Ok(Step::Again) => {}
+                Ok(Step::End) => {
+                    self.stage = Stage::Done;
+                    return Ok(false);
+                }
+                Err(error) => {
+                    self.stage = Stage::Done;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
     /// One step: a frame, the end, or neither yet.
     fn step(&mut self, out: &mut FrameBuf) -> Result<Step, ReadError> {
         match &mut self.stage {
@@ -200,33 +242,17 @@ enum Step {
     End,
 }
 
-impl FrameReader for FileReader {
-    fn read_frame(&mut self, out: &mut FrameBuf) -> Result<bool, ReadError> {
-        loop {
-            // After a panic nothing of the reader is looked at again: the stage becomes `Done`.
-            let step = guarded(|| self.step(out)).unwrap_or_else(|panicked| Err(ReadError::Malformed(panicked.into())));
-            match step {
-                Ok(Step::Frame) => return Ok(true),
-                Ok(Step::Again) => {}
-                Ok(Step::End) => {
-                    self.stage = Stage::Done;
-                    return Ok(false);
-                }
-                Err(error) => {
-                    self.stage = Stage::Done;
-                    return Err(error);
-                }
-            }
+impl FrameSource for FileReader {
+    fn next_frame(&mut self, out: &mut FrameBuf) -> NextFrame {
+        match self.read_frame(out) {
+            Ok(true) => NextFrame::Ready,
+            Ok(false) => NextFrame::End,
+            Err(error) => NextFrame::Failed(SourceError::new(error)),
         }
     }
 
-    fn duration(&self) -> Option<Duration> {
-        self.input.track.duration
-    }
-
-    fn description(&self) -> String {
-        let how = if self.is_passthrough() { "Opus, unchanged" } else { "encoded to Opus" };
-        format!("{}, {how}", self.format)
+    fn lead(&self) -> Lead {
+        Lead::Frames(LEAD)
     }
 }
 
@@ -280,50 +306,6 @@ impl fmt::Display for Format {
     }
 }
 
-/// Why a file cannot be played.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// There is no such file.
-    NotFound,
-    /// The file is not of any known kind.
-    NotAudio,
-    /// The file has no audio in it.
-    NoAudioTrack,
-    /// The audio is coded in a way that cannot be decoded, such as surround Opus.
-    UnsupportedCodec,
-    /// The file is damaged.
-    Malformed(Box<dyn Error + Send + Sync>),
-    /// Reading failed.
-    Io(io::Error),
-    /// The encoder could not start, which is no fault of the file.
-    Codec(Box<dyn Error + Send + Sync>),
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotFound => "there is no such file",
-            Self::NotAudio => "the file is not audio of a known kind",
-            Self::NoAudioTrack => "the file has no audio track",
-            Self::UnsupportedCodec => "the audio codec is not supported",
-            Self::Malformed(_) => "the file is damaged",
-            Self::Io(_) => "the file cannot be read",
-            Self::Codec(_) => "the encoder could not start",
-        })
-    }
-}
-
-impl Error for OpenError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Io(cause) => Some(cause),
-            Self::Malformed(cause) | Self::Codec(cause) => Some(&**cause),
-            _ => None,
-        }
-    }
-}
-
 /// Runs what parses files that anyone may have made, in libraries that are known to panic on some of them (arithmetic
 /// overflow in debug builds, for one). A file is no reason for a program to end.
 fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, ParserPanicked> {
@@ -353,3 +335,5 @@ fn is_call_frame(packet: &[u8]) -> bool {
 
 /// Packets to keep while they pass: 80 ms, what a decoder needs to converge (RFC 7845, section 4.6).
 const HISTORY: usize = 4;
+/// Frames read ahead: half a second, for a disk that is slow at times.
+const LEAD: u8 = 25;

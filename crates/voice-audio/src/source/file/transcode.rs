@@ -9,9 +9,8 @@ use symphonia::core::packet::Packet;
 use super::input::{TrackInfo, read_error};
 use super::mix::Mixer;
 use super::resample::{RATES, Resampler};
-use super::{OpenError, OpenOptions};
+use super::{OpenError, OpenOptions, ReadError};
 use crate::opus::{Channels, Decoder, Encoder, EncoderConfig, MAX_PACKET_SAMPLES};
-use crate::source::ReadError;
 use crate::{CHANNELS, FRAME_SAMPLES, FrameBuf, SAMPLE_RATE};
 
 /// Decodes, mixes to stereo, resamples to 48 kHz and encodes again.
