@@ -1,7 +1,7 @@
 //! What calls play: the bundled recording, as it is or encoded by each of them.
 
 use std::{
-    io::Cursor,
+    io::{self, Cursor},
     sync::{Arc, OnceLock},
     time::Instant,
 };
@@ -9,7 +9,7 @@ use std::{
 use discord_voice::{
     FrameBuf, FrameSource, NextFrame, VoiceClient,
     audio::{
-        CHANNELS, FRAME_SAMPLES, FileReader, FrameReader, OpenOptions, Prefetch, ReadError,
+        CHANNELS, Encode, FRAME_SAMPLES, FileReader, Lead, OpenOptions, PcmRead,
         opus::{Channels, Decoder, Encoder, EncoderConfig},
     },
 };
@@ -39,6 +39,8 @@ impl Sources {
 
     /// The whole recording, decoded.
     pub(crate) fn encode(bitrate: u32) -> Result<Self, Error> {
+        // Calls have no way to say that theirs does not start.
+        Encoder::new(encoder_config(bitrate)).map_err(Error::audio)?;
         let mut decoder = Decoder::new(Channels::Stereo).map_err(Error::audio)?;
         let mut pcm = Vec::new();
         let mut decoded = [0.0; FRAME_SAMPLES * CHANNELS];
@@ -57,23 +59,27 @@ impl Sources {
         }
     }
 
-    /// Lets a call play for ever, from a place that depends on its number.
-    pub(crate) fn play(&self, client: &VoiceClient, number: u32) -> FirstSent {
-        let first = FirstSent::default();
-        let watched = Some(Arc::clone(&first));
+    /// Lets a call play for ever, from a place that depends on its number. What is encoded is asked for ahead of its time,
+    /// so that nothing says when it is sent.
+    pub(crate) fn play(&self, client: &VoiceClient, number: u32) -> Option<FirstSent> {
         match self {
             Self::Frames(frames) => {
-                let next = offset(number, frames.len());
-                client.play(Watched { source: Loop { frames: Arc::clone(frames), next }, first: watched });
+                let (first, next) = (FirstSent::default(), offset(number, frames.len()));
+                client.play(Loop { frames: Arc::clone(frames), next, first: Some(Arc::clone(&first)) });
+                Some(first)
             }
             Self::Pcm(pcm, bitrate) => {
-                let next = offset(number, pcm.len() / SAMPLES);
-                let reader = Encoding { pcm: Arc::clone(pcm), next, bitrate: *bitrate, encoder: None };
-                client.play(Watched { source: Prefetch::spawn(reader, ENCODED_AHEAD), first: watched });
+                let next = offset(number, pcm.len() / SAMPLES) * SAMPLES;
+                let source = Encode::new(PcmLoop { pcm: Arc::clone(pcm), next }, encoder_config(*bitrate));
+                client.play(source.expect("an encoder with these settings has started before"));
+                None
             }
         }
-        first
     }
+}
+
+fn encoder_config(bitrate: u32) -> EncoderConfig {
+    EncoderConfig { bitrate, complexity: 10, ..EncoderConfig::default() }
 }
 
 /// Opus frames, one after the other in one piece of memory.
@@ -107,11 +113,17 @@ impl Frames {
 fn recording() -> Result<Frames, Error> {
     let mut reader = FileReader::new(Cursor::new(RECORDING), OpenOptions::default()).map_err(Error::audio)?;
     let (mut frames, mut frame) = (Frames { bytes: Vec::new(), ends: Vec::new() }, FrameBuf::new());
-    while reader.read_frame(&mut frame).map_err(Error::audio)? {
-        frames.bytes.extend_from_slice(frame.as_slice());
-        frames.ends.push(frames.bytes.len());
+    loop {
+        match reader.next_frame(&mut frame) {
+            NextFrame::Ready => {
+                frames.bytes.extend_from_slice(frame.as_slice());
+                frames.ends.push(frames.bytes.len());
+            }
+            NextFrame::NotYet => {}
+            NextFrame::End => return Ok(frames),
+            NextFrame::Failed(error) => return Err(Error::audio(error)),
+        }
     }
-    Ok(frames)
 }
 
 /// How many of the first frames have a mean length that is nearest to the wanted one.
@@ -135,10 +147,15 @@ const fn offset(number: u32, len: usize) -> usize {
 struct Loop {
     frames: Arc<Frames>,
     next: usize,
+    /// Where it is remembered when the first frame was asked for.
+    first: Option<FirstSent>,
 }
 
 impl FrameSource for Loop {
     fn next_frame(&mut self, out: &mut FrameBuf) -> NextFrame {
+        if let Some(first) = self.first.take() {
+            let _ = first.set(now());
+        }
         let set = out.set(self.frames.get(self.next));
         self.next = (self.next + 1) % self.frames.len();
         match set {
@@ -146,53 +163,26 @@ impl FrameSource for Loop {
             Err(error) => NextFrame::Failed(error.into()),
         }
     }
+
+    fn lead(&self) -> Lead {
+        Lead::Immediate
+    }
 }
 
-/// Encoded PCM for ever.
-struct Encoding {
+/// PCM for ever.
+struct PcmLoop {
     pcm: Arc<[f32]>,
+    /// The next sample.
     next: usize,
-    bitrate: u32,
-    /// Made where it works.
-    encoder: Option<Encoder>,
 }
 
-impl FrameReader for Encoding {
-    fn read_frame(&mut self, out: &mut FrameBuf) -> Result<bool, ReadError> {
-        let encoder = match &mut self.encoder {
-            Some(encoder) => encoder,
-            none => {
-                let config = EncoderConfig { bitrate: self.bitrate, complexity: 10, ..EncoderConfig::default() };
-                none.insert(Encoder::new(config).map_err(|error| ReadError::Codec(error.into()))?)
-            }
-        };
-        let frames = self.pcm.len() / SAMPLES;
-        let pcm = &self.pcm[self.next * SAMPLES..][..SAMPLES];
-        self.next = (self.next + 1) % frames;
-        encoder.encode_frame(pcm, out).map_err(|error| ReadError::Codec(error.into()))?;
-        Ok(true)
-    }
-
-    fn description(&self) -> String {
-        "PCM".to_owned()
-    }
-}
-
-/// Remembers when the first frame was asked for and there.
-struct Watched<S> {
-    source: S,
-    first: Option<FirstSent>,
-}
-
-impl<S: FrameSource> FrameSource for Watched<S> {
-    fn next_frame(&mut self, out: &mut FrameBuf) -> NextFrame {
-        let next = self.source.next_frame(out);
-        if matches!(next, NextFrame::Ready)
-            && let Some(first) = self.first.take()
-        {
-            let _ = first.set(now());
-        }
-        next
+impl PcmRead for PcmLoop {
+    fn read_pcm(&mut self, out: &mut [f32]) -> io::Result<usize> {
+        let rest = &self.pcm[self.next..];
+        let len = rest.len().min(out.len());
+        out[..len].copy_from_slice(&rest[..len]);
+        self.next = (self.next + len) % self.pcm.len();
+        Ok(len)
     }
 }
 
@@ -203,9 +193,6 @@ const FRAME_LEN: usize = 160;
 
 /// Samples of a frame, all channels together.
 const SAMPLES: usize = FRAME_SAMPLES * CHANNELS;
-
-/// Frames that are encoded ahead of their time.
-const ENCODED_AHEAD: usize = 5;
 
 /// Shares no factor with how much there is to play.
 const PRIME: usize = 7_919;
@@ -228,12 +215,15 @@ mod tests {
         let mut frames = Frames { bytes: vec![1, 2, 2, 3], ends: vec![1, 3, 4] };
         assert_eq!(frames.iter().map(<[u8]>::len).collect::<Vec<_>>(), [1, 2, 1]);
         frames.truncate(2);
-        let mut source = Watched { source: Loop { frames: Arc::new(frames), next: 1 }, first: None };
+        let first = FirstSent::default();
+        let mut source = Loop { frames: Arc::new(frames), next: 1, first: Some(Arc::clone(&first)) };
+        assert!(source.lead() == Lead::Immediate && first.get().is_none());
         let (mut out, mut played) = (FrameBuf::new(), Vec::new());
         for _ in 0..4 {
             assert!(matches!(source.next_frame(&mut out), NextFrame::Ready));
             played.push(out.as_slice().to_vec());
         }
+        assert!(first.get().is_some());
         assert_eq!(played, [vec![2, 2], vec![1], vec![2, 2], vec![1]]);
     }
 
@@ -243,27 +233,12 @@ mod tests {
             panic!("no PCM")
         };
         assert_eq!(pcm.len(), 1_000 * SAMPLES);
-        let mut reader = Encoding { pcm, next: 999, bitrate, encoder: None };
+        let pcm = PcmLoop { pcm, next: 999 * SAMPLES };
+        let mut source = Encode::new(pcm, encoder_config(bitrate)).expect("the codec starts");
         let mut frame = FrameBuf::new();
         for _ in 0..3 {
-            assert!(reader.read_frame(&mut frame).expect("it encodes") && !frame.is_empty());
+            assert!(matches!(source.next_frame(&mut frame), NextFrame::Ready) && !frame.is_empty());
         }
-        assert_eq!(reader.next, 2);
-    }
-
-    #[test]
-    fn the_first_frame_is_marked_when_it_is_there() {
-        struct Late(bool);
-        impl FrameSource for Late {
-            fn next_frame(&mut self, _: &mut FrameBuf) -> NextFrame {
-                if std::mem::replace(&mut self.0, true) { NextFrame::Ready } else { NextFrame::NotYet }
-            }
-        }
-        let first = FirstSent::default();
-        let mut source = Watched { source: Late(false), first: Some(Arc::clone(&first)) };
-        let mut out = FrameBuf::new();
-        assert!(matches!(source.next_frame(&mut out), NextFrame::NotYet) && first.get().is_none());
-        assert!(matches!(source.next_frame(&mut out), NextFrame::Ready) && first.get().is_some());
     }
 
     #[test]
