@@ -184,4 +184,4 @@ fn public_roots() -> RootCertStore {
 /// What may wait to be sent: two of the longest messages.
 const MAX_UNSENT_LEN: usize = 2 * MAX_SENT_LEN;
 /// A voice gateway sends a few short messages a minute, and there may be thousands of sockets.
-const READ_BUFFER_LEN: usize = 4 << 10;
+const READ_BUFFER_LEN: usize = 1 << 10;

@@ -75,7 +75,7 @@ fn run(args: &Args) -> Result<Report, Error> {
     report.own.insert("slots".to_owned(), args.slots.into());
     report.own.insert("bytes".to_owned(), args.bytes.into());
     report.own.insert("refused".to_owned(), floor.refused.into());
-    report.own.insert("late_slots".to_owned(), floor.late.into());
+    report.own.insert("late_ticks".to_owned(), floor.late.into());
     Ok(report)
 }
 
@@ -87,7 +87,7 @@ struct Floor {
     sent: u64,
     /// Packets that the system did not take.
     refused: u64,
-    /// Parts that began when they should have ended.
+    /// Times that not all was sent when the next 20 ms began.
     late: u64,
 }
 

@@ -270,7 +270,7 @@ impl VoiceClient {
     /// The main gateway named another server or a new token: connects there. What plays and who listens
     /// carries over. With a manager this happens by itself.
     pub fn update(&self, info: Identity) {
-        let _ = self.commands().try_send(ControlCommand::Update(info));
+        let _ = self.commands().try_send(ControlCommand::Update(Box::new(info)));
     }
 
     fn commands(&self) -> Commands {

@@ -38,7 +38,7 @@ pub(crate) enum ControlCommand {
     Pause(Arc<PlaybackShared>),
     Resume(Arc<PlaybackShared>),
     StopPlaying(Arc<PlaybackShared>),
-    Update(Identity),
+    Update(Box<Identity>),
     MoveTo(voice_model::ChannelId),
     SetSelf { mute: bool, deaf: bool },
     Detach(oneshot::Sender<Handover>),
@@ -168,7 +168,7 @@ pub(crate) fn start(
         }
     };
     let control = Control {
-        call,
+        call: Box::new(call),
         gateway,
         transport: Transport::new(connector),
         fault_after,
@@ -193,7 +193,8 @@ fn take_over(config: Arc<Config>, handover: &Handover) -> CallSession {
 }
 
 struct Control {
-    call: CallSession,
+    /// Not inline: a future can hold what it is given twice.
+    call: Box<CallSession>,
     /// The way to the main gateway and back.
     gateway: Option<(Updates, mpsc::Receiver<GatewaySignal>)>,
     transport: Transport,
@@ -219,7 +220,8 @@ struct Control {
 impl Control {
     async fn run(mut self, on_end: Option<OnEnd>) {
         self.command_shard(ShardCommand::Add(Arc::clone(&self.shared), self.fault_after)).await;
-        let mut datagram = vec![0; RECEIVE_BUFFER_LEN];
+        // Room for what arrives while the socket is here; a call's media has the thread's.
+        let mut datagram = Vec::new();
         let ended = loop {
             let deadline = match self.drain().await {
                 Ok(deadline) => deadline,
@@ -347,7 +349,7 @@ impl Control {
                 self.command_shard(ShardCommand::Publish(done)).await;
             }
             ControlCommand::Verify(user, answer) => drop(answer.send(self.call.verification(user))),
-            ControlCommand::Update(info) => self.command(CallCommand::Update(info)),
+            ControlCommand::Update(info) => self.command(CallCommand::Update(*info)),
             ControlCommand::Detach(answer) => self.detach(answer).await,
             ControlCommand::MoveTo(channel) => self.command(CallCommand::MoveTo(channel)),
             ControlCommand::SetSelf { mute, deaf } => self.command(CallCommand::SetSelf { mute, deaf }),
@@ -495,10 +497,16 @@ async fn next_signal(gateway: &mut Option<(Updates, mpsc::Receiver<GatewaySignal
     std::future::pending().await
 }
 
-async fn receive(socket: Option<&UdpSocket>, datagram: &mut [u8]) -> std::io::Result<usize> {
+async fn receive(socket: Option<&UdpSocket>, datagram: &mut Vec<u8>) -> std::io::Result<usize> {
     match socket {
-        Some(socket) => socket.recv(datagram).await,
-        None => std::future::pending().await,
+        Some(socket) => {
+            datagram.resize(RECEIVE_BUFFER_LEN, 0);
+            socket.recv(datagram).await
+        }
+        None => {
+            *datagram = Vec::new();
+            std::future::pending().await
+        }
     }
 }
 

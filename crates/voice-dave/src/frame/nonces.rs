@@ -9,14 +9,14 @@ use std::collections::VecDeque;
 pub(super) struct Nonces {
     /// The lowest nonce above all that were accepted.
     next: u64,
-    /// Ascending; never more than [`MAX_MISSING`], for which room is made at the start.
+    /// Ascending; never more than [`MAX_MISSING`], for which room is made when the first one is missing.
     missing: VecDeque<u64>,
 }
 
 impl Nonces {
     /// All from this one on are good: 0, or where others stopped. What was missing there stays away.
     pub(super) fn from(next: u64) -> Self {
-        Self { next, missing: VecDeque::with_capacity(MAX_MISSING) }
+        Self { next, missing: VecDeque::new() }
     }
 
     /// The lowest nonce above all that were accepted.
@@ -40,6 +40,9 @@ impl Nonces {
         let gap = (nonce - self.next).min(MAX_MISSING as u64);
         let too_many = (self.missing.len() + gap as usize).saturating_sub(MAX_MISSING);
         self.missing.drain(..too_many);
+        if gap > 0 {
+            self.missing.reserve_exact(MAX_MISSING - self.missing.len());
+        }
         self.missing.extend(nonce - gap..nonce);
         self.next = nonce + 1;
     }

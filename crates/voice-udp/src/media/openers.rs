@@ -10,7 +10,8 @@ use voice_model::UserId;
 pub(super) struct Openers {
     /// Has no keys: those belong to one user each.
     default: FrameOpener,
-    users: HashMap<UserId, User>,
+    /// Each by itself, since a table has more places than users.
+    users: HashMap<UserId, Box<User>>,
 }
 
 #[derive(Debug)]
@@ -34,7 +35,8 @@ impl Openers {
         }
         let default = &self.default;
         let entry = self.users.entry(user);
-        let user = entry.or_insert_with(|| User { opener: default.for_another_sender(), left: false, until: None });
+        let user = entry
+            .or_insert_with(|| Box::new(User { opener: default.for_another_sender(), left: false, until: None }));
         if user.is_gone() {
             user.opener.begin_like(default);
         }

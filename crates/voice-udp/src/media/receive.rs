@@ -27,7 +27,8 @@ use crate::reorder::{Held, Insert, MAX_HELD, Release, Reorder, Stored};
 pub struct Receiver {
     opener: voice_crypto::Opener,
     /// Ordered, so that streams that are due together come in the same order each time.
-    pub(super) streams: BTreeMap<u32, Stream>,
+    /// Each by itself: a node of the tree has room for eleven, and most calls have one or two.
+    pub(super) streams: BTreeMap<u32, Box<Stream>>,
     openers: Openers,
     pool: FramePool,
     /// The frame that was given out last; its place is free again at the next call.
@@ -188,7 +189,7 @@ impl Receiver {
     /// Says whose stream an SSRC is; what waited for this is given out.
     pub fn bind(&mut self, now: Instant, ssrc: Ssrc, user: UserId) {
         self.make_room(ssrc.get());
-        let stream = self.streams.entry(ssrc.get()).or_insert_with(|| Stream::new(now));
+        let stream = self.streams.entry(ssrc.get()).or_insert_with(|| Box::new(Stream::new(now)));
         if stream.user.is_some_and(|before| before != user) {
             self.stats.dropped += stream.restart(&mut self.pool);
         }
@@ -349,7 +350,7 @@ impl Receiver {
     fn file(&mut self, now: Instant, header: &RtpHeader, payload: &[u8]) -> Arrival {
         let ssrc = header.ssrc.get();
         self.make_room(ssrc);
-        let stream = self.streams.entry(ssrc).or_insert_with(|| Stream::new(now));
+        let stream = self.streams.entry(ssrc).or_insert_with(|| Box::new(Stream::new(now)));
         stream.heard_at = now;
         let (sequence, insert) = stream.reorder.admit(header.sequence);
         match insert {
@@ -393,7 +394,7 @@ impl Receiver {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.next_deadline = None;
-        let expired = |stream: &Stream| stream.expires_at.is_some_and(|at| now >= at);
+        let expired = |stream: &Box<Stream>| stream.expires_at.is_some_and(|at| now >= at);
         let gone: Vec<u32> = self.streams.iter().filter(|(_, stream)| expired(stream)).map(|(ssrc, _)| *ssrc).collect();
         gone.into_iter().for_each(|ssrc| self.drop_stream(ssrc));
         self.openers.expire(now);
@@ -405,7 +406,7 @@ impl Receiver {
                 self.pool.free(expired.stored.slot);
             }
         }
-        let due = |(ssrc, stream): (&u32, &Stream)| {
+        let due = |(ssrc, stream): (&u32, &Box<Stream>)| {
             let release = stream.user.and_then(|_| stream.reorder.deadline());
             let expires_at = stream.expires_at.into_iter().chain(stream.waiting.deadline()).min();
             (release.is_some() || expires_at.is_some()).then_some((*ssrc, release, expires_at))

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use voice_peers::audio::FRAMES_PER_SECOND;
+
 use crate::runs::{Group, Runs, median};
 
 /// A table for each kind of load.
@@ -62,6 +64,7 @@ fn cells(group: &Group, floor: &[f64], peer: &[f64]) -> Vec<String> {
         figure(of("/server/deviation_us/p99"), 0),
         figure(of("/server/deviation_us/p99_9"), 0),
         figure(worst("/server/deviation_us/max"), 0),
+        figure(arrived(group), 2),
         figure(sum("/server/lost"), 0),
         figure(sum("/server/skipped"), 0),
         figure(sum("/server/out_of_order"), 0),
@@ -71,6 +74,14 @@ fn cells(group: &Group, floor: &[f64], peer: &[f64]) -> Vec<String> {
         figure(of("/connect_ms/p50"), 1),
         figure(of("/join_all_s"), 2),
     ]
+}
+
+/// How much arrived of 50 packets a second from each call, in percent; less when calls ended or skipped.
+fn arrived(group: &Group) -> Option<f64> {
+    let (packets, seconds) = (group.values("/server/packets"), group.values("/server/measured_s"));
+    let expected = seconds.iter().sum::<f64>() * group.calls as f64 * f64::from(FRAMES_PER_SECOND);
+    let packets: f64 = packets.iter().sum();
+    (packets > 0.0 && expected > 0.0).then(|| packets / expected * 100.0)
 }
 
 /// The median of the ratios of the rounds: what disturbed a round disturbed both.
@@ -98,6 +109,7 @@ const HEAD: &[&str] = &[
     "p99",
     "p99.9",
     "worst",
+    "arrived, %",
     "lost",
     "skipped",
     "out of order",
@@ -125,7 +137,7 @@ mod tests {
     fn run(label: &str, mode: &str, cpu: f64) -> String {
         format!(
             "{label}\t{{\"mode\":\"{mode}\",\"calls\":500,\"seconds\":20,\"client_cpu_ms_per_call_s\":{cpu},\
-             \"server\":{{\"lost\":1,\"deviation_us\":{{\"max\":{cpu}}}}}}}\n"
+             \"server\":{{\"packets\":487500,\"measured_s\":20,\"lost\":1,\"deviation_us\":{{\"max\":{cpu}}}}}}}\n"
         )
     }
 
@@ -141,7 +153,11 @@ mod tests {
         let row = table.lines().find(|line| line.starts_with("| ours")).expect("a row");
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         assert_eq!(cells[1..5], ["ours", "0.300", "1.50", "0.33"]);
-        assert_eq!((cells[8], cells[9], cells[10]), ("0", "3", ""), "the worst, a sum, and what nobody told");
+        assert_eq!(
+            (cells[8], cells[9], cells[10], cells[11]),
+            ("0", "97.50", "3", ""),
+            "the worst, a sum, and what nobody told"
+        );
         assert_eq!(cells.len(), HEAD.len() + 2);
     }
 

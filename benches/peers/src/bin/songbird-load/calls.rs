@@ -51,12 +51,18 @@ impl Calls {
     }
 
     /// Has all of them play, unless they are only to be connected.
-    pub(crate) fn play(&mut self, media: &Media) {
+    ///
+    /// A few at a time: songbird does not wait with its first packet until it has announced that it speaks, and a
+    /// server may end the call of whose packet is the faster one.
+    pub(crate) async fn play(&mut self, media: &Media) {
         if self.mode == Mode::Idle {
             return;
         }
-        for (driver, call) in self.drivers.iter_mut().zip(0..) {
-            driver.play_input(media.input(call));
+        for (drivers, first) in self.drivers.chunks_mut(PLAYING_AT_ONCE).zip((0..).step_by(PLAYING_AT_ONCE)) {
+            for (driver, call) in drivers.iter_mut().zip(first..) {
+                driver.play_input(media.input(call));
+            }
+            tokio::time::sleep(BETWEEN_PLAYS).await;
         }
     }
 
@@ -90,3 +96,9 @@ pub(crate) fn identity(server: &Server, call: u32, member: u32) -> ConnectionInf
         user_id: UserId(id(3_000_000 + 1_000_000 * u64::from(member))),
     }
 }
+
+/// Calls that begin to play at a time.
+const PLAYING_AT_ONCE: usize = 4;
+
+/// And how long after each other.
+const BETWEEN_PLAYS: Duration = Duration::from_millis(10);

@@ -118,7 +118,7 @@ fn run(args: &Args, options: Options) -> Result<Report, Error> {
         let join_all = joining.elapsed();
         tokio::time::sleep(SETTLED).await;
         let connected = Status::now()?;
-        playing.play(&media);
+        playing.play(&media).await;
         tokio::time::sleep(warm_up).await;
 
         server.begin()?;

@@ -33,6 +33,9 @@ pub(crate) async fn run(args: &Args, server: &Server) -> Result<Report, Error> {
         let mut listener = Driver::new(config.clone());
         listener.add_global_event(CoreEvent::RtpPacket.into(), Listener(Arc::clone(&heard)));
         calls::connect(&mut listener, calls::identity(server, call, 1), call).await?;
+        // Who never sent anything is sent nothing.
+        listener.play_input(media.input(call));
+        tokio::time::sleep(LISTENED).await;
 
         let joining = Time::now();
         let mut speaker = Driver::new(config.clone());
