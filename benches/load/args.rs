@@ -88,7 +88,7 @@ pub(crate) struct ServerArgs {
     /// Connect without TLS.
     #[arg(long)]
     pub(crate) no_tls: bool,
-    /// How long the server waits for further proposals before it asks for a commit.
+    /// For how long the server gathers those who join, to add them together [default: the server's own].
     #[arg(long, value_name = "MS")]
     pub(crate) dave_delay: Option<u64>,
 }

@@ -55,9 +55,14 @@ impl Call {
         Some(*self.first_sent.as_ref()?.get()? - self.started)
     }
 
+    /// How often what it plays was not there in time.
+    pub(crate) fn underruns(&self) -> Option<u64> {
+        Some(self.client.playback()?.underruns())
+    }
+
     /// Lets it play.
     pub(crate) fn play(&mut self, sources: &Sources) {
-        self.first_sent = Some(sources.play(&self.client, self.room));
+        self.first_sent = sources.play(&self.client, self.room);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     listening::{Ears, Heard},
     measuring::{Spread, Usage, resident_kib, rounded, threads},
-    media::{Lateness, MediaThreads},
+    media::{EncodeThreads, Lateness, MediaThreads},
     peers::{Peers, Plan},
     report::{Cost, Joined, Listened, Memory, Report, Sent},
     say,
@@ -82,6 +82,7 @@ struct Window {
     keyless: usize,
     lateness: Option<Lateness>,
     threads: MediaThreads,
+    encode: Option<EncodeThreads>,
 }
 
 impl Run<'_> {
@@ -122,6 +123,8 @@ impl Run<'_> {
             sent: window.sent,
             lateness_us: window.lateness,
             media: window.threads,
+            encode: window.encode,
+            underruns: opened.calls.iter().filter_map(calls::Call::underruns).sum(),
             calls_ended: opened.calls.iter().filter(|call| call.client.is_ended()).count(),
             heard: window.heard,
             server: window.server,
@@ -174,6 +177,7 @@ impl Run<'_> {
             keyless,
             lateness: Lateness::between(&metrics.lateness(), &later.lateness()),
             threads: MediaThreads::between(&metrics, &later),
+            encode: (self.args.mode == Mode::Encode).then(|| EncodeThreads::between(&metrics, &later)),
         })
     }
 

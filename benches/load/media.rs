@@ -83,6 +83,37 @@ impl MediaThreads {
     }
 }
 
+/// What the threads did that encode ahead of time.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct EncodeThreads {
+    /// How many there are at the end, and how many of those are in place of blocked ones.
+    threads: usize,
+    spare_threads: usize,
+    frames: u64,
+    /// Times a frame took more than 10 ms while others waited, and times nothing could be done about it.
+    blocked: u64,
+    spares_refused: u64,
+    /// Since the beginning.
+    sources_refused: u64,
+    longest_us: u64,
+}
+
+impl EncodeThreads {
+    /// What they did between two moments.
+    pub(crate) fn between(before: &Metrics, after: &Metrics) -> Self {
+        let (before, after) = (&before.encode, &after.encode);
+        Self {
+            threads: after.threads,
+            spare_threads: after.spare_threads,
+            frames: after.frames - before.frames,
+            blocked: after.blocked - before.blocked,
+            spares_refused: after.spares_refused - before.spares_refused,
+            sources_refused: after.sources_refused,
+            longest_us: u64::try_from(after.longest.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

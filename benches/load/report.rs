@@ -10,7 +10,7 @@ use crate::{
     calls::Figures,
     listening::Heard,
     measuring::{Spread, Usage, rounded},
-    media::{Lateness, MediaThreads},
+    media::{EncodeThreads, Lateness, MediaThreads},
 };
 
 /// The figures of one run: one line of JSON.
@@ -43,6 +43,10 @@ pub(crate) struct Report {
     /// How late packets were sent.
     pub(crate) lateness_us: Option<Lateness>,
     pub(crate) media: MediaThreads,
+    /// With `--mode encode`.
+    pub(crate) encode: Option<EncodeThreads>,
+    /// Times silence was sent because a frame was not there yet, since the calls play.
+    pub(crate) underruns: u64,
     /// Calls that are over before they were left.
     pub(crate) calls_ended: usize,
     /// With `--mode receive`.

@@ -7,10 +7,10 @@ use std::{
 };
 
 use discord_voice::{
-    FrameBuf, FrameSource, Lead, NextFrame, VoiceClient,
+    FrameBuf, FrameSource, NextFrame, VoiceClient,
     audio::{
-        CHANNELS, Encode, FRAME_SAMPLES, FileReader, OpenOptions, PcmRead,
-        opus::{Channels, Decoder, EncoderConfig},
+        CHANNELS, Encode, FRAME_SAMPLES, FileReader, Lead, OpenOptions, PcmRead,
+        opus::{Channels, Decoder, Encoder, EncoderConfig},
     },
 };
 
@@ -39,6 +39,8 @@ impl Sources {
 
     /// The whole recording, decoded.
     pub(crate) fn encode(bitrate: u32) -> Result<Self, Error> {
+        // Calls have no way to say that theirs does not start.
+        Encoder::new(encoder_config(bitrate)).map_err(Error::audio)?;
         let mut decoder = Decoder::new(Channels::Stereo).map_err(Error::audio)?;
         let mut pcm = Vec::new();
         let mut decoded = [0.0; FRAME_SAMPLES * CHANNELS];
@@ -46,10 +48,7 @@ impl Sources {
             let samples = decoder.decode(frame, &mut decoded).map_err(Error::audio)?;
             pcm.extend_from_slice(&decoded[..samples * CHANNELS]);
         }
-        let pcm = pcm.into();
-        // What is wrong with the settings is found here.
-        encoded(&pcm, 0, bitrate)?;
-        Ok(Self::Pcm(pcm, bitrate))
+        Ok(Self::Pcm(pcm.into(), bitrate))
     }
 
     /// The mean length of a frame, in bytes, if that is known beforehand.
@@ -60,23 +59,27 @@ impl Sources {
         }
     }
 
-    /// Lets a call play for ever, from a place that depends on its number.
-    pub(crate) fn play(&self, client: &VoiceClient, number: u32) -> FirstSent {
-        let first = FirstSent::default();
-        let watched = Some(Arc::clone(&first));
+    /// Lets a call play for ever, from a place that depends on its number. What is encoded is asked for ahead of its time,
+    /// so that nothing says when it is sent.
+    pub(crate) fn play(&self, client: &VoiceClient, number: u32) -> Option<FirstSent> {
         match self {
             Self::Frames(frames) => {
-                let next = offset(number, frames.len());
-                client.play(Watched { source: Loop { frames: Arc::clone(frames), next }, first: watched });
+                let (first, next) = (FirstSent::default(), offset(number, frames.len()));
+                client.play(Loop { frames: Arc::clone(frames), next, first: Some(Arc::clone(&first)) });
+                Some(first)
             }
             Self::Pcm(pcm, bitrate) => {
-                let next = offset(number, pcm.len() / SAMPLES);
-                let source = encoded(pcm, next, *bitrate).expect("the first encoder could be made");
-                client.play(Watched { source, first: watched });
+                let next = offset(number, pcm.len() / SAMPLES) * SAMPLES;
+                let source = Encode::new(PcmLoop { pcm: Arc::clone(pcm), next }, encoder_config(*bitrate));
+                client.play(source.expect("an encoder with these settings has started before"));
+                None
             }
         }
-        first
     }
+}
+
+fn encoder_config(bitrate: u32) -> EncoderConfig {
+    EncoderConfig { bitrate, complexity: 10, ..EncoderConfig::default() }
 }
 
 /// Opus frames, one after the other in one piece of memory.
@@ -110,18 +113,16 @@ impl Frames {
 fn recording() -> Result<Frames, Error> {
     let mut reader = FileReader::new(Cursor::new(RECORDING), OpenOptions::default()).map_err(Error::audio)?;
     let (mut frames, mut frame) = (Frames { bytes: Vec::new(), ends: Vec::new() }, FrameBuf::new());
-    while next_of(&mut reader, &mut frame)? {
-        frames.bytes.extend_from_slice(frame.as_slice());
-        frames.ends.push(frames.bytes.len());
-    }
-    Ok(frames)
-}
-
-fn next_of(source: &mut impl FrameSource, frame: &mut FrameBuf) -> Result<bool, Error> {
-    match source.next_frame(frame) {
-        NextFrame::Ready => Ok(true),
-        NextFrame::NotYet | NextFrame::End => Ok(false),
-        NextFrame::Failed(error) => Err(Error::audio(error)),
+    loop {
+        match reader.next_frame(&mut frame) {
+            NextFrame::Ready => {
+                frames.bytes.extend_from_slice(frame.as_slice());
+                frames.ends.push(frames.bytes.len());
+            }
+            NextFrame::NotYet => {}
+            NextFrame::End => return Ok(frames),
+            NextFrame::Failed(error) => return Err(Error::audio(error)),
+        }
     }
 }
 
@@ -146,10 +147,15 @@ const fn offset(number: u32, len: usize) -> usize {
 struct Loop {
     frames: Arc<Frames>,
     next: usize,
+    /// Where it is remembered when the first frame was asked for.
+    first: Option<FirstSent>,
 }
 
 impl FrameSource for Loop {
     fn next_frame(&mut self, out: &mut FrameBuf) -> NextFrame {
+        if let Some(first) = self.first.take() {
+            let _ = first.set(now());
+        }
         let set = out.set(self.frames.get(self.next));
         self.next = (self.next + 1) % self.frames.len();
         match set {
@@ -163,47 +169,20 @@ impl FrameSource for Loop {
     }
 }
 
-/// Encoded PCM for ever.
-fn encoded(pcm: &Arc<[f32]>, frame: usize, bitrate: u32) -> Result<Encode<Pcm>, Error> {
-    let config = EncoderConfig { bitrate, complexity: 10, ..EncoderConfig::default() };
-    Encode::new(Pcm { samples: Arc::clone(pcm), next: frame * SAMPLES }, config).map_err(Error::audio)
-}
-
-/// Samples for ever.
-struct Pcm {
-    samples: Arc<[f32]>,
+/// PCM for ever.
+struct PcmLoop {
+    pcm: Arc<[f32]>,
+    /// The next sample.
     next: usize,
 }
 
-impl PcmRead for Pcm {
+impl PcmRead for PcmLoop {
     fn read_pcm(&mut self, out: &mut [f32]) -> io::Result<usize> {
-        let rest = &self.samples[self.next..];
-        let len = out.len().min(rest.len());
+        let rest = &self.pcm[self.next..];
+        let len = rest.len().min(out.len());
         out[..len].copy_from_slice(&rest[..len]);
-        self.next = (self.next + len) % self.samples.len();
+        self.next = (self.next + len) % self.pcm.len();
         Ok(len)
-    }
-}
-
-/// Remembers when the first frame was asked for and there.
-struct Watched<S> {
-    source: S,
-    first: Option<FirstSent>,
-}
-
-impl<S: FrameSource> FrameSource for Watched<S> {
-    fn next_frame(&mut self, out: &mut FrameBuf) -> NextFrame {
-        let next = self.source.next_frame(out);
-        if matches!(next, NextFrame::Ready)
-            && let Some(first) = self.first.take()
-        {
-            let _ = first.set(now());
-        }
-        next
-    }
-
-    fn lead(&self) -> Lead {
-        self.source.lead()
     }
 }
 
@@ -236,12 +215,15 @@ mod tests {
         let mut frames = Frames { bytes: vec![1, 2, 2, 3], ends: vec![1, 3, 4] };
         assert_eq!(frames.iter().map(<[u8]>::len).collect::<Vec<_>>(), [1, 2, 1]);
         frames.truncate(2);
-        let mut source = Watched { source: Loop { frames: Arc::new(frames), next: 1 }, first: None };
+        let first = FirstSent::default();
+        let mut source = Loop { frames: Arc::new(frames), next: 1, first: Some(Arc::clone(&first)) };
+        assert!(source.lead() == Lead::Immediate && first.get().is_none());
         let (mut out, mut played) = (FrameBuf::new(), Vec::new());
         for _ in 0..4 {
             assert!(matches!(source.next_frame(&mut out), NextFrame::Ready));
             played.push(out.as_slice().to_vec());
         }
+        assert!(first.get().is_some());
         assert_eq!(played, [vec![2, 2], vec![1], vec![2, 2], vec![1]]);
     }
 
@@ -251,26 +233,12 @@ mod tests {
             panic!("no PCM")
         };
         assert_eq!(pcm.len(), 1_000 * SAMPLES);
-        let mut source = encoded(&pcm, 999, bitrate).expect("an encoder");
+        let pcm = PcmLoop { pcm, next: 999 * SAMPLES };
+        let mut source = Encode::new(pcm, encoder_config(bitrate)).expect("the codec starts");
         let mut frame = FrameBuf::new();
         for _ in 0..3 {
-            assert!(next_of(&mut source, &mut frame).expect("it encodes") && !frame.is_empty());
+            assert!(matches!(source.next_frame(&mut frame), NextFrame::Ready) && !frame.is_empty());
         }
-    }
-
-    #[test]
-    fn the_first_frame_is_marked_when_it_is_there() {
-        struct Late(bool);
-        impl FrameSource for Late {
-            fn next_frame(&mut self, _: &mut FrameBuf) -> NextFrame {
-                if std::mem::replace(&mut self.0, true) { NextFrame::Ready } else { NextFrame::NotYet }
-            }
-        }
-        let first = FirstSent::default();
-        let mut source = Watched { source: Late(false), first: Some(Arc::clone(&first)) };
-        let mut out = FrameBuf::new();
-        assert!(matches!(source.next_frame(&mut out), NextFrame::NotYet) && first.get().is_none());
-        assert!(matches!(source.next_frame(&mut out), NextFrame::Ready) && first.get().is_some());
     }
 
     #[test]

@@ -40,6 +40,7 @@ async fn calls_encode() {
     let server = server(DaveMode::Off, false).await;
     let report = report(&server, "--mode encode --calls 2 --seconds 1 --dave off").await;
     assert_plays(&report, 2);
+    assert!(report["encode"]["frames"].as_u64() >= Some(50), "{report}");
     server.shutdown().await;
 }
 
