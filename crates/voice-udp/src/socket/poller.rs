@@ -70,6 +70,9 @@ impl Poller {
     pub fn pause(&self, until: Instant) {
         #[expect(clippy::disallowed_methods, reason = "waiting is where the clock is read")]
         let pause = until.saturating_duration_since(Instant::now());
+        if pause.is_zero() {
+            return;
+        }
         #[cfg(target_os = "linux")]
         if let Ok(pause) = pause.try_into() {
             let _ = rustix::thread::nanosleep(&pause);

@@ -52,8 +52,10 @@ struct Shard {
     published_at: Instant,
     /// How much had been done by then.
     published_work: u64,
-    /// The last two times that something had arrived.
-    received_at: [Instant; 2],
+    /// When something had arrived.
+    received_at: Instant,
+    /// Datagrams come so often that it is worth to wait for more.
+    gather_until: Option<Instant>,
 }
 
 /// Where a call is.
@@ -104,7 +106,8 @@ impl Shard {
             skipped_before: 0,
             published_at: now,
             published_work: 0,
-            received_at: [now; 2],
+            received_at: now,
+            gather_until: None,
         }
     }
 
@@ -160,7 +163,10 @@ impl Shard {
         }
         let due = self.pacer.next_due();
         let mut now = clock();
-        self.received_at = [self.received_at[1], now];
+        let before = std::mem::replace(&mut self.received_at, now);
+        if now.saturating_duration_since(before) < 2 * GATHER {
+            self.gather_until = Some(now + GATHER);
+        }
         for (count, number) in readable.drain(..).enumerate() {
             if count % CALLS_BETWEEN_LOOKS == CALLS_BETWEEN_LOOKS - 1 {
                 now = clock();
@@ -360,12 +366,9 @@ impl Shard {
     }
 
     /// When datagrams come one after the other, waits a moment, so that many are read with one wake-up.
-    fn gather(&self, deadline: Option<Instant>) {
-        let [before, last] = self.received_at;
-        if last.saturating_duration_since(before) < GATHER {
-            let until = last + GATHER;
-            self.poller.pause(deadline.map_or(until, |at| at.min(until)));
-        }
+    fn gather(&mut self, deadline: Option<Instant>) {
+        let Some(until) = self.gather_until.take() else { return };
+        self.poller.pause(deadline.map_or(until, |at| at.min(until)));
     }
 
     fn publish(&mut self, now: Instant) {
