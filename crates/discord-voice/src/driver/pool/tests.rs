@@ -233,6 +233,9 @@ fn a_spare_takes_the_place_of_a_blocked_worker_and_then_there_is_one_less_again(
     drop(release);
     assert!(seen.dropped_on().starts_with("voice-encode"));
     until(&pool, "one thread", |stats| stats.threads == 1 && stats.blocked_threads == 0);
+    // The worker, the watch, the source that is left and this hold the pool: nobody else is there any more.
+    let running = pool.running().expect("it runs");
+    until(&pool, "the end of the spare", |_| Arc::strong_count(&running.0) == 4);
     expect_numbers(&mut other, 100..200);
     assert!(pool.stats().longest >= Duration::from_millis(10));
 }
