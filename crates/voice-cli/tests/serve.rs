@@ -92,7 +92,7 @@ async fn what_arrives_is_measured_on_request() {
     server.hang_up();
     let play = format!("play {}", common::direct(&terms, 7));
     let mut player = Running::start(program(&play));
-    player.said("connected").await;
+    player.said("joined").await;
     server.terminate();
     assert!(server.output().await.status.success());
 }

@@ -34,7 +34,7 @@ impl Receiver {
     /// # Errors
     ///
     /// Returns what the system says. That there is nothing to read is no error.
-    pub(super) fn receive(&mut self, udp: &UdpSocket, buffers: &mut [u8], metas: &mut Vec<Meta>) -> io::Result<Left> {
+    pub(super) fn receive(&self, udp: &UdpSocket, buffers: &mut [u8], metas: &mut Vec<Meta>) -> io::Result<Left> {
         for buffer in buffers.chunks_mut(BUFFER_LEN) {
             match udp.try_recv_from(buffer) {
                 Ok((len, from)) => metas.push(Meta { len, from, arrival: Some(self.began.elapsed()) }),
