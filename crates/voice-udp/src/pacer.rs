@@ -57,8 +57,7 @@ impl Pacer {
     /// Schedules a call, known by `key`, 50 times a second, in the slot with the fewest. It must not be scheduled
     /// already.
     pub fn insert(&mut self, now: Instant, key: usize) -> Phase {
-        let (emptiest, _) =
-            self.slots.iter().enumerate().min_by_key(|(_, slot)| slot.len()).expect("there are slots");
+        let (emptiest, _) = self.slots.iter().enumerate().min_by_key(|(_, slot)| slot.len()).expect("there are slots");
         let phase = Phase(emptiest as u8);
         self.insert_at(now, key, phase);
         phase

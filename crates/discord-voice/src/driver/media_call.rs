@@ -201,7 +201,7 @@ impl MediaCall {
 
     /// Pauses that playback; one that was replaced meanwhile is not there any more.
     pub(super) fn pause(&mut self, playback: &Arc<PlaybackShared>) {
-        if let Some(playing) = self.playing.as_ref().filter(|playing| playing.is(playback)) {
+        if let Some(playing) = self.playing.as_mut().filter(|playing| playing.is(playback)) {
             playing.set_status(PlaybackStatus::Paused);
             self.paused = true;
         }
@@ -210,7 +210,7 @@ impl MediaCall {
     /// Goes on with that playback.
     pub(super) fn resume(&mut self, playback: &Arc<PlaybackShared>, generation: u64) {
         (self.generation, self.announced) = (generation, true);
-        if let Some(playing) = self.playing.as_ref().filter(|playing| playing.is(playback)) {
+        if let Some(playing) = self.playing.as_mut().filter(|playing| playing.is(playback)) {
             playing.set_status(PlaybackStatus::Waiting);
             self.paused = false;
         }
@@ -245,6 +245,14 @@ impl MediaCall {
 
     const fn has_audio(&self) -> bool {
         (self.playing.is_some() && !self.paused) || self.talkspurt.is_ending()
+    }
+
+    /// Reads something of each part that a turn needs.
+    pub(super) fn prefetch(&self) -> u64 {
+        let Some(link) = &self.link else { return 0 };
+        let played = self.playing.as_ref().map_or(0, Playing::prefetch);
+        let parts = [self.next_round, self.generation, self.lateness.first(), link.blocked, played];
+        parts.iter().fold(link.sender.prefetch(), |sum, part| sum ^ part)
     }
 
     /// There is something to send from this round on: the time until then passed unsent, and was not missed.
@@ -305,6 +313,11 @@ impl MediaCall {
             playing.end(PlaybackEnd::Unsendable(error));
         }
         self.publish(now, false);
+    }
+
+    /// The socket, while there is a media server.
+    pub(super) fn socket(&mut self) -> Option<&mut Socket> {
+        self.link.as_mut().map(|link| &mut link.socket)
     }
 
     /// A datagram did not leave.
@@ -415,7 +428,7 @@ impl Link {
     /// Seals a frame for the sink. One that the call holds back is counted and gone.
     fn send_frame(&mut self, number: usize, frame: &[u8], sink: &mut dyn DatagramSink) -> Result<(), SealError> {
         let len = self.sender.seal(frame, sink.buffer())?.len();
-        sink.send(&mut self.socket, number, len);
+        sink.queue(number, len);
         Ok(())
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Playing {
     source: Source,
     /// There was a frame.
     has_begun: bool,
+    /// What was shown last.
+    status: PlaybackStatus,
     shared: Arc<PlaybackShared>,
 }
 
@@ -111,7 +113,7 @@ impl Playing {
             Lead::Immediate => Source::Immediate(Some(Box::new(source))),
             Lead::Frames(depth) => Source::Fed(pool.feed(Box::new(source), depth)?),
         };
-        Ok(Self { source, has_begun: false, shared })
+        Ok(Self { source, has_begun: false, status: PlaybackStatus::Waiting, shared })
     }
 
     /// The next frame, if there is one. Asks the source for it, where a panic becomes an end, or takes what the pool has
@@ -126,11 +128,18 @@ impl Playing {
         };
         if is_ready {
             self.has_begun = true;
-            self.shared.frames.fetch_add(1, Ordering::Relaxed);
+            // Only this thread writes it, so it need not be locked.
+            let frames = self.shared.frames.load(Ordering::Relaxed);
+            self.shared.frames.store(frames + 1, Ordering::Relaxed);
         } else if self.has_begun {
             self.shared.underruns.fetch_add(1, Ordering::Relaxed);
         }
         Ok(is_ready)
+    }
+
+    /// Reads what the next frame needs.
+    pub(super) fn prefetch(&self) -> u64 {
+        self.shared.frames.load(Ordering::Relaxed)
     }
 
     /// Whether this is the playback that the handle is of.
@@ -138,8 +147,10 @@ impl Playing {
         Arc::ptr_eq(&self.shared, shared)
     }
 
-    pub(crate) fn set_status(&self, status: PlaybackStatus) {
-        self.shared.status.store(status as u8, Ordering::Relaxed);
+    pub(crate) fn set_status(&mut self, status: PlaybackStatus) {
+        if std::mem::replace(&mut self.status, status) != status {
+            self.shared.status.store(status as u8, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn end(self, end: PlaybackEnd) {

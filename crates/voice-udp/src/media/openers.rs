@@ -35,8 +35,8 @@ impl Openers {
         }
         let default = &self.default;
         let entry = self.users.entry(user);
-        let user = entry
-            .or_insert_with(|| Box::new(User { opener: default.for_another_sender(), left: false, until: None }));
+        let user =
+            entry.or_insert_with(|| Box::new(User { opener: default.for_another_sender(), left: false, until: None }));
         if user.is_gone() {
             user.opener.begin_like(default);
         }

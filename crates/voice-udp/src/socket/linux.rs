@@ -7,11 +7,12 @@ use std::{
     ptr,
 };
 
-use io_uring::{IoUring, opcode, squeue, types};
+use io_uring::{IoUring, opcode, types};
 
 use super::{
-    DatagramSink, SendBackend, SendFailure, Socket,
+    DatagramSink, SendBackend, SendFailure, Socket, Sockets,
     inbox::{BATCH, Buffer},
+    sink::Batch,
 };
 use crate::PacketBuf;
 
@@ -21,9 +22,8 @@ pub(super) fn receive_many(
     buffers: &mut [Buffer; BATCH],
     lens: &mut [usize; BATCH],
 ) -> io::Result<usize> {
-    let mut vectors = buffers
-        .each_mut()
-        .map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() });
+    let mut vectors =
+        buffers.each_mut().map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() });
     let mut headers: [libc::mmsghdr; BATCH] = array::from_fn(|_| {
         // SAFETY: all zeroes is a valid `mmsghdr`: no name, no vectors, no control data.
         unsafe { mem::zeroed() }
@@ -48,13 +48,11 @@ pub(super) fn receive_many(
 pub(super) struct RingSink {
     /// Before the buffers, so that the kernel lets go of them first.
     ring: IoUring,
-    buffers: Box<[PacketBuf]>,
-    /// Buffers that the kernel has nothing to do with.
-    free: Vec<usize>,
-    /// The one that is lent out.
-    lent: usize,
+    batch: Batch,
     /// Sends that the kernel has not reported on.
     under_way: usize,
+    /// The ring has failed, and is used no more.
+    is_broken: bool,
     /// Which keys have a place in the ring's table of files; the others go by their descriptor.
     registered: Vec<bool>,
     failures: Vec<SendFailure>,
@@ -70,8 +68,8 @@ impl RingSink {
         let ring: IoUring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
-            .build(RING_LEN)
-            .or_else(|_| IoUring::new(RING_LEN))?;
+            .build(BATCH_LEN)
+            .or_else(|_| IoUring::new(BATCH_LEN))?;
         let mut probe = io_uring::Probe::new();
         ring.submitter().register_probe(&mut probe)?;
         if !probe.is_supported(opcode::Send::CODE) {
@@ -80,37 +78,37 @@ impl RingSink {
         let has_table = ring.submitter().register_files_sparse(MAX_FILES).is_ok();
         Ok(Self {
             ring,
-            buffers: vec![PacketBuf::new(); RING_LEN as usize].into_boxed_slice(),
-            free: (1..RING_LEN as usize).collect(),
-            lent: 0,
+            batch: Batch::new(),
             under_way: 0,
+            is_broken: false,
             registered: vec![false; if has_table { MAX_FILES as usize } else { 0 }],
             failures: Vec::new(),
         })
     }
 
-    /// Tells the kernel of what is queued, and waits until it has reported on so many of all that it was told of.
-    fn submit(&mut self, wait_for: usize) {
-        loop {
-            match self.ring.submit_and_wait(wait_for) {
-                Ok(_) => break,
-                // Completions have to be taken first, or a signal came.
+    /// Tells the kernel of everything that is queued, and waits until it has reported on all of it: only then may a
+    /// buffer be used again.
+    fn submit(&mut self) {
+        while self.under_way > 0 {
+            match self.ring.submit_and_wait(self.under_way) {
+                Ok(_) => self.reap(),
+                // Reports have to be taken first, or a signal came.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EINTR)) => self.reap(),
-                // What is queued stays so; when no buffer is free any more, sends fail.
-                Err(_) => break,
+                Err(_) => {
+                    // The kernel may read them still, so nobody may write to them any more.
+                    mem::forget(mem::replace(&mut self.batch, Batch::new()));
+                    (self.is_broken, self.under_way) = (true, 0);
+                }
             }
         }
-        self.reap();
     }
 
-    /// Takes the kernel's reports: only after its report is a buffer used again.
     fn reap(&mut self) {
         for report in self.ring.completion() {
-            let (key, buffer) = unpack(report.user_data());
-            self.free.push(buffer);
             self.under_way -= 1;
             if report.result() < 0 {
-                self.failures.push(SendFailure { key, error: io::Error::from_raw_os_error(-report.result()) });
+                let error = io::Error::from_raw_os_error(-report.result());
+                self.failures.push(SendFailure { key: report.user_data() as usize, error });
             }
         }
     }
@@ -119,14 +117,15 @@ impl RingSink {
 impl DatagramSink for RingSink {
     fn add(&mut self, socket: &Socket, key: usize) -> io::Result<()> {
         if let Some(registered) = self.registered.get_mut(key) {
-            self.ring.submitter().register_files_update(key as u32, &[socket.inner.as_raw_fd()])?;
-            *registered = true;
+            let place = key as u32;
+            *registered =
+                self.ring.submitter().register_files_update(place, &[socket.inner.as_raw_fd()]).is_ok_and(|n| n == 1);
         }
         Ok(())
     }
 
     fn remove(&mut self, key: usize) {
-        self.flush();
+        self.batch.remove(key);
         if let Some(registered) = self.registered.get_mut(key).filter(|registered| **registered) {
             *registered = false;
             // What fails leaves a socket open that nobody uses.
@@ -135,42 +134,41 @@ impl DatagramSink for RingSink {
     }
 
     fn buffer(&mut self) -> &mut PacketBuf {
-        &mut self.buffers[self.lent]
+        self.batch.buffer()
     }
 
-    fn send(&mut self, socket: &mut Socket, key: usize, len: usize) {
-        if self.free.is_empty() {
-            self.submit(1);
-        }
-        let Some(next) = self.free.pop() else {
-            self.failures.push(SendFailure { key, error: io::ErrorKind::WouldBlock.into() });
-            return;
-        };
-        let datagram = self.buffers[self.lent].filled(len);
-        let (start, len) = (datagram.as_ptr(), datagram.len() as u32);
-        let entry = if self.registered.get(key).is_some_and(|registered| *registered) {
-            opcode::Send::new(types::Fixed(key as u32), start, len).flags(libc::MSG_DONTWAIT).build()
-        } else {
-            opcode::Send::new(types::Fd(socket.inner.as_raw_fd()), start, len).flags(libc::MSG_DONTWAIT).build()
-        };
-        let entry: squeue::Entry = entry.user_data(pack(key, self.lent));
-        // SAFETY: the bytes are in a buffer of this sink, which is neither moved nor lent out before the kernel has
-        // reported on this entry, and outlives the ring.
-        let queued = unsafe { self.ring.submission().push(&entry) };
-        if queued.is_ok() {
-            self.under_way += 1;
-            self.lent = next;
-        } else {
-            // There are as many places as buffers, so this cannot be.
-            self.free.push(next);
-            self.failures.push(SendFailure { key, error: io::ErrorKind::WouldBlock.into() });
-        }
+    fn queue(&mut self, key: usize, len: usize) {
+        self.batch.queue(key, len);
     }
 
-    fn flush(&mut self) {
-        if self.under_way > 0 {
-            self.submit(self.under_way);
+    fn is_full(&self) -> bool {
+        self.batch.is_full()
+    }
+
+    fn flush(&mut self, sockets: &mut dyn Sockets) {
+        if self.is_broken {
+            return self.batch.send(sockets, &mut self.failures);
         }
+        for (&(key, len), buffer) in self.batch.queued.iter().zip(&self.batch.buffers) {
+            let datagram = buffer.filled(len);
+            let (start, len) = (datagram.as_ptr(), datagram.len() as u32);
+            let entry = if self.registered.get(key).is_some_and(|registered| *registered) {
+                opcode::Send::new(types::Fixed(key as u32), start, len).flags(libc::MSG_DONTWAIT).build()
+            } else if let Some(socket) = sockets.socket(key) {
+                opcode::Send::new(types::Fd(socket.inner.as_raw_fd()), start, len).flags(libc::MSG_DONTWAIT).build()
+            } else {
+                continue;
+            };
+            // SAFETY: the bytes are in a buffer of the batch, which is not written to before the kernel has reported on
+            // this entry, and is never freed if it does not.
+            match unsafe { self.ring.submission().push(&entry.user_data(key as u64)) } {
+                Ok(()) => self.under_way += 1,
+                // Cannot be: there are as many places as buffers.
+                Err(_) => self.failures.push(SendFailure { key, error: io::ErrorKind::WouldBlock.into() }),
+            }
+        }
+        self.submit();
+        self.batch.queued.clear();
     }
 
     fn next_failure(&mut self) -> Option<SendFailure> {
@@ -178,17 +176,7 @@ impl DatagramSink for RingSink {
     }
 
     fn backend(&self) -> SendBackend {
-        SendBackend::IoUring
-    }
-}
-
-impl Drop for RingSink {
-    fn drop(&mut self) {
-        self.flush();
-        if self.under_way > 0 {
-            // The kernel did not report on them, so it may read them still.
-            mem::forget(mem::take(&mut self.buffers));
-        }
+        if self.is_broken { SendBackend::Plain } else { SendBackend::IoUring }
     }
 }
 
@@ -198,16 +186,7 @@ impl fmt::Debug for RingSink {
     }
 }
 
-fn pack(key: usize, buffer: usize) -> u64 {
-    (key as u64) << 32 | buffer as u64
-}
-
-fn unpack(data: u64) -> (usize, usize) {
-    ((data >> 32) as usize, (data & u64::from(u32::MAX)) as usize)
-}
-
-/// Datagrams that leave with one system call.
-const RING_LEN: u32 = 128;
+const BATCH_LEN: u32 = super::sink::BATCH as u32;
 /// Sockets that have a place in the ring's table; 8 bytes each, of the kernel's.
 const MAX_FILES: u32 = 16_384;
 /// Empties a place of the table.

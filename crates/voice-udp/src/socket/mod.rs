@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Type};
 
 pub use inbox::{Inbox, RECEIVE_BUFFER_LEN};
 pub use poller::{Poller, Waker};
-pub use sink::{DatagramSink, PlainSink, SendBackend, SendFailure, UnknownBackend, sink};
+pub use sink::{DatagramSink, PlainSink, SendBackend, SendFailure, Sockets, UnknownBackend, sink};
 
 /// A non-blocking UDP socket that talks to one media server and hears only that one.
 #[derive(Debug)]

@@ -5,8 +5,9 @@ use std::{fmt, io, str::FromStr};
 use super::Socket;
 use crate::PacketBuf;
 
-/// Where a thread's datagrams leave. Each is laid out in memory that the sink lends, and leaves at once or, at the latest,
-/// with the next [`flush`](Self::flush).
+/// Where a thread's datagrams leave. Each is laid out in memory that the sink lends, and leaves with the next
+/// [`flush`](Self::flush): first many are sealed and then many are sent, so that neither pushes the other out of the
+/// processor's caches for each datagram.
 ///
 /// ```
 /// use std::net::UdpSocket;
@@ -21,12 +22,12 @@ use crate::PacketBuf;
 /// # sender.set_mode(voice_dave::SendMode::Passthrough);
 ///
 /// let server = UdpSocket::bind("127.0.0.1:0")?;
-/// let mut socket = Socket::connect(server.local_addr()?)?;
+/// let mut sockets = vec![Socket::connect(server.local_addr()?)?];
 /// let mut sink = PlainSink::new();
-/// sink.add(&socket, 7)?;
+/// sink.add(&sockets[0], 0)?;
 /// let len = sender.seal(&[0xF8, 0xFF, 0xFE], sink.buffer())?.len();
-/// sink.send(&mut socket, 7, len);
-/// sink.flush();
+/// sink.queue(0, len);
+/// sink.flush(&mut sockets);
 /// assert_eq!(sink.next_failure().map(|failure| failure.key), None);
 /// assert_eq!(server.recv(&mut [0; 2048])?, len);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -39,24 +40,39 @@ pub trait DatagramSink: fmt::Debug {
     /// The operating system's.
     fn add(&mut self, socket: &Socket, key: usize) -> io::Result<()>;
 
-    /// Forgets a socket. What was handed over before leaves first.
+    /// Forgets a socket. What is queued for it is dropped.
     fn remove(&mut self, key: usize);
 
     /// Memory for the next datagram.
     fn buffer(&mut self) -> &mut PacketBuf;
 
-    /// Sends the first `len` bytes of [`buffer`](Self::buffer). What the system has no room for is dropped: the next is
-    /// due in 20 ms anyway.
-    fn send(&mut self, socket: &mut Socket, key: usize, len: usize);
+    /// Queues the first `len` bytes of [`buffer`](Self::buffer) for a socket. They leave with the next
+    /// [`flush`](Self::flush), which is due now if it [is full](Self::is_full): what is queued beyond that is dropped.
+    fn queue(&mut self, key: usize, len: usize);
 
-    /// Lets everything leave that was handed over.
-    fn flush(&mut self);
+    /// Whether there is no room for another datagram.
+    fn is_full(&self) -> bool;
+
+    /// Lets everything leave that is queued. What the system has no room for is dropped: the next is due in 20 ms anyway.
+    fn flush(&mut self, sockets: &mut dyn Sockets);
 
     /// What did not leave, one at a time. To be asked after each [`flush`](Self::flush).
     fn next_failure(&mut self) -> Option<SendFailure>;
 
     /// Which one this is.
     fn backend(&self) -> SendBackend;
+}
+
+/// The sockets that a sink sends on, by their keys.
+pub trait Sockets {
+    /// The socket with this key, if it is still there.
+    fn socket(&mut self, key: usize) -> Option<&mut Socket>;
+}
+
+impl Sockets for Vec<Socket> {
+    fn socket(&mut self, key: usize) -> Option<&mut Socket> {
+        self.get_mut(key)
+    }
 }
 
 /// A datagram that did not leave.
@@ -126,18 +142,74 @@ pub fn sink(backend: SendBackend) -> Box<dyn DatagramSink> {
     Box::new(PlainSink::new())
 }
 
-/// Sends each datagram at once.
-#[derive(Debug, Default)]
+/// Datagrams that wait for a flush, in memory that is used again and again.
+pub(super) struct Batch {
+    pub(super) buffers: Box<[PacketBuf]>,
+    /// The socket's key and the length of each that waits.
+    pub(super) queued: Vec<(usize, usize)>,
+}
+
+impl Batch {
+    pub(super) fn new() -> Self {
+        let buffers = vec![PacketBuf::new(); BATCH + 1].into_boxed_slice();
+        Self { buffers, queued: Vec::with_capacity(BATCH) }
+    }
+
+    pub(super) fn buffer(&mut self) -> &mut PacketBuf {
+        &mut self.buffers[self.queued.len()]
+    }
+
+    pub(super) fn queue(&mut self, key: usize, len: usize) {
+        if !self.is_full() {
+            self.queued.push((key, len));
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.queued.len() == BATCH
+    }
+
+    pub(super) fn remove(&mut self, key: usize) {
+        // In its place, so that each other one stays with its buffer.
+        self.queued.iter_mut().filter(|(other, _)| *other == key).for_each(|entry| *entry = (usize::MAX, 0));
+    }
+
+    /// Sends each with a system call of its own.
+    pub(super) fn send(&mut self, sockets: &mut dyn Sockets, failures: &mut Vec<SendFailure>) {
+        for (&(key, len), buffer) in self.queued.iter().zip(&self.buffers) {
+            if let Some(socket) = sockets.socket(key)
+                && let Err(error) = socket.send(buffer.filled(len))
+            {
+                failures.push(SendFailure { key, error });
+            }
+        }
+        self.queued.clear();
+    }
+}
+
+/// Sends each datagram with a system call of its own.
 pub struct PlainSink {
-    buffer: PacketBuf,
+    batch: Batch,
     failures: Vec<SendFailure>,
 }
 
 impl PlainSink {
     /// Creates one.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { buffer: PacketBuf::new(), failures: Vec::new() }
+    pub fn new() -> Self {
+        Self { batch: Batch::new(), failures: Vec::new() }
+    }
+}
+
+impl Default for PlainSink {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for PlainSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlainSink").field("queued", &self.batch.queued.len()).finish_non_exhaustive()
     }
 }
 
@@ -146,19 +218,25 @@ impl DatagramSink for PlainSink {
         Ok(())
     }
 
-    fn remove(&mut self, _key: usize) {}
+    fn remove(&mut self, key: usize) {
+        self.batch.remove(key);
+    }
 
     fn buffer(&mut self) -> &mut PacketBuf {
-        &mut self.buffer
+        self.batch.buffer()
     }
 
-    fn send(&mut self, socket: &mut Socket, key: usize, len: usize) {
-        if let Err(error) = socket.send(self.buffer.filled(len)) {
-            self.failures.push(SendFailure { key, error });
-        }
+    fn queue(&mut self, key: usize, len: usize) {
+        self.batch.queue(key, len);
     }
 
-    fn flush(&mut self) {}
+    fn is_full(&self) -> bool {
+        self.batch.is_full()
+    }
+
+    fn flush(&mut self, sockets: &mut dyn Sockets) {
+        self.batch.send(sockets, &mut self.failures);
+    }
 
     fn next_failure(&mut self) -> Option<SendFailure> {
         self.failures.pop()
@@ -168,6 +246,9 @@ impl DatagramSink for PlainSink {
         SendBackend::Plain
     }
 }
+
+/// Datagrams that are sealed before they are sent.
+pub(super) const BATCH: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -197,9 +278,12 @@ mod tests {
             let key = n % sockets.len();
             let len = sender.seal(&vec![n as u8; 1 + n], sink.buffer()).expect("it may be sent").len();
             sent.push((sockets[key].local_addr()?, sink.buffer().filled(len).to_vec()));
-            sink.send(&mut sockets[key], key, len);
+            sink.queue(key, len);
+            if sink.is_full() {
+                sink.flush(&mut sockets);
+            }
         }
-        sink.flush();
+        sink.flush(&mut sockets);
         assert!(sink.next_failure().is_none());
         let mut buffer = [0; 2048];
         for (from, datagram) in sent {
@@ -208,6 +292,25 @@ mod tests {
         }
         for key in 0..sockets.len() {
             sink.remove(key);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_queued_for_a_socket_that_is_gone_is_dropped_alone() -> io::Result<()> {
+        for backend in [SendBackend::Plain, SendBackend::IoUring] {
+            let mut sink = sink(backend);
+            let server = UdpSocket::bind("127.0.0.1:0")?;
+            let mut sockets = vec![Socket::connect(server.local_addr()?)?, Socket::connect(server.local_addr()?)?];
+            for (key, socket) in sockets.iter().enumerate() {
+                sink.add(socket, key)?;
+            }
+            sink.queue(0, 7);
+            sink.queue(1, 8);
+            sink.remove(0);
+            sink.flush(&mut sockets);
+            assert!(sink.next_failure().is_none());
+            assert_eq!(server.recv(&mut [0; 20])?, 8, "{backend}");
         }
         Ok(())
     }
@@ -227,16 +330,16 @@ mod tests {
         for backend in [SendBackend::Plain, SendBackend::IoUring] {
             let mut sink = sink(backend);
             let gone = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
-            let mut socket = Socket::connect(gone)?;
-            sink.add(&socket, 3)?;
+            let mut sockets = vec![Socket::connect(gone)?];
+            sink.add(&sockets[0], 0)?;
             // The refusal of the first is told with the second, as soon as the system knows of it.
             let failure = (0..1_000).find_map(|_| {
-                sink.send(&mut socket, 3, 20);
-                sink.flush();
+                sink.queue(0, 20);
+                sink.flush(&mut sockets);
                 sink.next_failure()
             });
             let failure = failure.expect("a refusal");
-            assert_eq!((failure.key, failure.error.kind()), (3, io::ErrorKind::ConnectionRefused), "{backend}");
+            assert_eq!((failure.key, failure.error.kind()), (0, io::ErrorKind::ConnectionRefused), "{backend}");
         }
         Ok(())
     }

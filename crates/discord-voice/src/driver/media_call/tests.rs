@@ -1,16 +1,16 @@
 use std::net::UdpSocket;
 
-use voice_audio::{FrameSource, NextFrame};
+use voice_audio::{FrameSource, Lead, NextFrame};
 use voice_crypto::{Mode, SecretKey};
 use voice_dave::SendMode;
 use voice_rtp::Ssrc;
 use voice_udp::{
     MediaConfig, PacketBuf, media,
-    socket::{SendBackend, SendFailure},
+    socket::{SendBackend, SendFailure, Sockets},
 };
 
 use super::*;
-use crate::driver::{clock, export::ShardExport};
+use crate::driver::{clock, export::ShardExport, pool::Pool};
 
 /// Takes as many datagrams as it has room for.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ impl DatagramSink for Narrow {
         &mut self.buffer
     }
 
-    fn send(&mut self, _socket: &mut Socket, key: usize, _len: usize) {
+    fn queue(&mut self, key: usize, _len: usize) {
         if self.room == 0 {
             self.failures.push(SendFailure { key, error: io::ErrorKind::WouldBlock.into() });
         } else {
@@ -39,7 +39,11 @@ impl DatagramSink for Narrow {
         }
     }
 
-    fn flush(&mut self) {}
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    fn flush(&mut self, _sockets: &mut dyn Sockets) {}
 
     fn next_failure(&mut self) -> Option<SendFailure> {
         self.failures.pop()
@@ -56,6 +60,10 @@ impl FrameSource for Endless {
     fn next_frame(&mut self, out: &mut FrameBuf) -> NextFrame {
         out.set(&[0xF8; 20]).expect("it fits");
         NextFrame::Ready
+    }
+
+    fn lead(&self) -> Lead {
+        Lead::Immediate
     }
 }
 
@@ -82,7 +90,8 @@ impl World {
         let mut call = MediaCall::new(Arc::default(), Duration::from_secs(10), ShardExport::new(0).call());
         call.start(now, (1, 0, 0), &mut poller, &mut outlet, (socket, sender, receiver));
         call.handle_command(now, MediaCommand::Begin);
-        call.play(Playing::new(Box::new(Endless), Arc::default()), 1);
+        let playing = Playing::new(&Pool::new(1), Endless, Arc::default());
+        call.play(playing.expect("it is not refused"), 1);
         assert!(call.wants_ticks());
         call.begin_ticks(0);
         Self { call, outlet, poller, now, _server: server }

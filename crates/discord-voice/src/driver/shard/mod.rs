@@ -12,7 +12,7 @@ use std::{
 
 use voice_udp::{
     Pacer, Phase,
-    socket::{Inbox, Poller, SendBackend, sink},
+    socket::{Inbox, Poller, SendBackend, Socket, Sockets, sink},
 };
 
 use self::{handle::Load, timers::Timers};
@@ -70,6 +70,15 @@ struct Seat {
     call: Box<MediaCall>,
     /// Where in the 20 ms it has its turn, while it has something to send.
     phase: Option<Phase>,
+}
+
+/// The sockets of a thread's calls.
+struct Seats<'a>(&'a mut [Option<Seat>]);
+
+impl Sockets for Seats<'_> {
+    fn socket(&mut self, key: usize) -> Option<&mut Socket> {
+        self.0.get_mut(key)?.as_mut()?.call.socket()
+    }
 }
 
 impl Shard {
@@ -138,6 +147,7 @@ impl Shard {
             while let Some(turn) = self.pacer.poll(now) {
                 let (round, at) = (turn.round, turn.at);
                 due.extend_from_slice(turn.keys);
+                self.prefetch(&due);
                 for number in due.drain(..) {
                     self.tick(number, round, at);
                 }
@@ -185,6 +195,18 @@ impl Shard {
         }
     }
 
+    /// Reads a little of each call that is due. Their memory lies apart and was not used for 20 ms: so the processor waits
+    /// for many pieces of it at once, and not for one after the other.
+    fn prefetch(&self, due: &[usize]) {
+        let mut sum = 0;
+        for number in due {
+            if let Some(Some(seat)) = self.calls.get(*number) {
+                sum ^= seat.call.prefetch();
+            }
+        }
+        std::hint::black_box(sum);
+    }
+
     fn tick(&mut self, number: usize, round: u64, at: Instant) {
         let Self { calls, outlet, metrics, lateness, .. } = self;
         let Some(Some(seat)) = calls.get_mut(number) else { return };
@@ -194,12 +216,18 @@ impl Shard {
         metrics.lateness.record(late);
         lateness.record(late);
         seat.call.tick(Tick { now, round, late, number }, outlet);
-        self.reschedule(number);
+        // Its timers are as before.
+        if !seat.call.wants_ticks() {
+            self.reschedule(number);
+        }
+        if self.outlet.sink.is_full() {
+            self.flush();
+        }
     }
 
     /// Lets what was sealed leave, and tells calls of what did not.
     fn flush(&mut self) {
-        self.outlet.sink.flush();
+        self.outlet.sink.flush(&mut Seats(&mut self.calls));
         while let Some(failure) = self.outlet.sink.next_failure() {
             if let Some(Some(seat)) = self.calls.get_mut(failure.key) {
                 seat.call.send_failed(clock(), &failure.error);
