@@ -234,6 +234,8 @@ impl CallSession {
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
+        // What a join fills is hardly needed again, and there may be thousands of calls.
+        self.outputs = VecDeque::new();
         if matches!(self.phase, Phase::Ended) {
             return CallOutput::Timeout(None);
         }

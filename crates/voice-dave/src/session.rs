@@ -214,7 +214,12 @@ impl DaveSession {
     /// The next thing to carry out, until there is none.
     #[must_use]
     pub fn poll_output(&mut self) -> Option<DaveOutput> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            // What a join fills is hardly needed again, and there may be thousands of sessions.
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// What was done and what was refused so far.

@@ -32,7 +32,7 @@ pub struct Pacer {
     skipped: u64,
 }
 
-/// One of the twenty milliseconds of a round in which a call is due.
+/// The slot of a round in which a call is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phase(u8);
 
@@ -157,15 +157,17 @@ impl Pacer {
     }
 
     fn time_of(&self, slot: u64) -> Instant {
-        self.epoch + Duration::from_millis(slot)
+        // In parts, so that it does not overflow for as long as a process can run.
+        self.epoch + SLOT * u32::try_from(slot).unwrap_or(u32::MAX)
     }
 }
 
-const SLOT: Duration = Duration::from_millis(1);
-/// Slots in 20 ms.
-const SLOTS: u64 = 20;
+/// Slots in 20 ms, each of 2 ms. Each that has calls is a wake-up: with half as many, packets cost a fifth less where a
+/// thread has 500 calls, and leave as punctually; with a quarter, they leave less so.
+const SLOTS: u64 = 10;
+const SLOT: Duration = Duration::from_millis(20 / SLOTS);
 /// Slots that are caught up with: 60 ms, three packets. Receivers that wait for late packets wait for about as long.
-const MAX_BEHIND: u64 = 60;
+const MAX_BEHIND: u64 = 3 * SLOTS;
 
 #[cfg(test)]
 mod tests {
@@ -183,10 +185,11 @@ mod tests {
             let mut count = 0;
             while let Some(due) = pacer.poll(start + Duration::from_millis(ms)) {
                 assert_eq!((due.round, due.at), (ms / 20, start + Duration::from_millis(ms)));
+                assert_eq!(ms % 2, 0);
                 due.keys.iter().for_each(|key| ticks[*key] += 1);
                 count += due.keys.len();
             }
-            assert_eq!(count, 3, "at {ms} ms");
+            assert_eq!(count, if ms % 2 == 0 { 6 } else { 0 }, "at {ms} ms");
         }
         assert_eq!(ticks, [10; 60]);
     }
@@ -227,7 +230,7 @@ mod tests {
     fn a_call_keeps_its_phase_and_its_rounds_in_another_pacer() {
         let start = start();
         let (mut one, mut other) = (Pacer::new(start), Pacer::new(start));
-        for key in 0..8 {
+        for key in 0..4 {
             one.insert(start, key);
         }
         let phase = one.insert(start, 8);
@@ -238,7 +241,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         while one.poll(start + Duration::from_millis(7)).is_some() {}
-        assert_eq!(one.last_round(phase), None, "its slot is the ninth");
+        assert_eq!(one.last_round(phase), None, "its slot is the fifth");
         while one.poll(start + Duration::from_millis(30)).is_some() {}
         assert_eq!(one.last_round(phase), Some(1));
         one.remove(8, phase);

@@ -244,7 +244,7 @@ impl VoiceClient {
         let shared = Arc::new(PlaybackShared::default());
         let commands = self.commands();
         let playing = Playing::new(&self.0.pool, source, Arc::clone(&shared));
-        if let Err(end) = playing.and_then(|playing| commands.try_send(ControlCommand::Play(playing))) {
+        if let Err(end) = playing.and_then(|playing| commands.try_send(ControlCommand::Play(Box::new(playing)))) {
             shared.end(end);
         }
         let playback = Playback { shared, commands };

@@ -34,7 +34,7 @@ use crate::{
 
 /// What a call's handles ask of its control.
 pub(crate) enum ControlCommand {
-    Play(Playing),
+    Play(Box<Playing>),
     Pause(Arc<PlaybackShared>),
     Resume(Arc<PlaybackShared>),
     StopPlaying(Arc<PlaybackShared>),

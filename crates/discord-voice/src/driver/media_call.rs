@@ -251,7 +251,8 @@ impl MediaCall {
     pub(super) fn prefetch(&self) -> u64 {
         let Some(link) = &self.link else { return 0 };
         let played = self.playing.as_ref().map_or(0, Playing::prefetch);
-        let parts = [self.next_round, self.generation, self.lateness.first(), link.blocked, played];
+        let published = self.published_at.map_or(0, |_| 1);
+        let parts = [self.next_round, self.generation, self.lateness.first(), link.blocked, published, played];
         parts.iter().fold(link.sender.prefetch(), |sum, part| sum ^ part)
     }
 

@@ -38,7 +38,7 @@ pub(crate) enum ShardCommand {
     Start(u64, Socket, Box<Sender>, Box<Receiver>),
     Media(Box<MediaCommand>),
     Play {
-        playing: Playing,
+        playing: Box<Playing>,
         generation: u64,
     },
     Pause {

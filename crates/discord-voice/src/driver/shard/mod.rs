@@ -287,7 +287,7 @@ impl Shard {
                 MediaCommand::Stop => call.stop(now, number, poller, outlet),
                 command => call.handle_command(now, command),
             },
-            ShardCommand::Play { playing, generation } => call.play(playing, generation),
+            ShardCommand::Play { playing, generation } => call.play(*playing, generation),
             ShardCommand::Pause { playback } => call.pause(&playback),
             ShardCommand::Resume { playback, generation } => call.resume(&playback, generation),
             ShardCommand::StopPlaying { playback } => call.stop_playing(&playback),
