@@ -370,10 +370,20 @@ impl Shard {
         self.timers.set(number, call.deadline(self.epoch));
         match (*phase, call.wants_ticks()) {
             (None, true) => {
-                let at = self.pacer.insert(clock(), number);
+                let now = clock();
+                let at = self.pacer.insert(now, number);
                 *phase = Some(at);
-                call.begin_ticks(self.pacer.last_round(at).map_or(0, |round| round + 1));
                 self.load.playing.store(self.pacer.len(), Ordering::Relaxed);
+                match self.pacer.last_round(at) {
+                    // Its slot is that of this moment, and was served before it came.
+                    Some(round) if round == self.pacer.round_at(now) => {
+                        call.begin_ticks(round);
+                        self.tick(number, round, now);
+                        self.flush();
+                    }
+                    last => call.begin_ticks(last.map_or(0, |round| round + 1)),
+                }
+                return;
             }
             (Some(at), false) => {
                 *phase = None;
