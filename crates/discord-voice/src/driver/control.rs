@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -19,7 +19,7 @@ use voice_udp::socket::{RECEIVE_BUFFER_LEN, Socket};
 use voice_ws::{Connector, Identity, SessionStats, Transport, TransportError};
 
 use super::{
-    clock,
+    clock, on_grid,
     playing::{PlaybackShared, Playing},
     pool::Pool,
     ring::ReceiveSink,
@@ -182,7 +182,7 @@ pub(crate) fn start(
         shard: OwnCall { route },
         generation: 0,
         answered_silence: 0,
-        _shards: shards,
+        shards,
     };
     tokio::spawn(control.run(on_end).instrument(span));
     CallParts { commands, events, state: state_receiver, shared, listeners, pool }
@@ -214,7 +214,7 @@ struct Control {
     generation: u64,
     answered_silence: u64,
     /// The media threads live as long as a call needs them.
-    _shards: Arc<Shards>,
+    shards: Arc<Shards>,
 }
 
 impl Control {
@@ -228,6 +228,7 @@ impl Control {
                 Err(reason) => break reason,
             };
             self.publish();
+            let deadline = self.together(deadline);
             tokio::select! {
                 event = self.transport.next() => {
                     let call = &mut self.call;
@@ -279,7 +280,7 @@ impl Control {
     }
 
     /// Carries out what the call asks for. Returns when to look again, or why the call is over.
-    async fn drain(&mut self) -> Result<Option<std::time::Instant>, EndReason> {
+    async fn drain(&mut self) -> Result<Option<Instant>, EndReason> {
         loop {
             match self.call.poll_output() {
                 CallOutput::Ws(WsAction::Connect(endpoint)) => self.transport.connect(endpoint),
@@ -453,6 +454,12 @@ impl Control {
         }
     }
 
+    /// Heartbeats of calls that are well wait for those of others.
+    fn together(&self, deadline: Option<Instant>) -> Option<Instant> {
+        let is_well = self.call.state() == ConnectionState::Connected;
+        deadline.map(|at| if is_well { on_grid(self.shards.epoch(), at, HEARTBEAT_GRID) } else { at })
+    }
+
     /// Makes the figures readable.
     fn publish(&self) {
         self.state.send_if_modified(|state| {
@@ -510,7 +517,7 @@ async fn receive(socket: Option<&UdpSocket>, datagram: &mut Vec<u8>) -> std::io:
     }
 }
 
-async fn wait(deadline: Option<std::time::Instant>) {
+async fn wait(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,
@@ -524,6 +531,8 @@ fn seed() -> [u8; 32] {
     seed
 }
 
+/// Heartbeats of a process's calls leave together, every 100 ms; a gateway waits for one for seconds.
+const HEARTBEAT_GRID: Duration = Duration::from_millis(100);
 /// Commands that may wait for a call's control.
 const MAX_COMMANDS: usize = 256;
 /// How long the server may take to answer the close message.

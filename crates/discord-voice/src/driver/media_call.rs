@@ -17,6 +17,7 @@ use voice_udp::{
 
 use super::{
     export::CallExport,
+    on_grid,
     playing::{PlaybackEnd, PlaybackShared, PlaybackStatus, Playing},
     ring::{ReceiveSink, Received},
     shared::{CallShared, LinkFault, MediaStats},
@@ -380,7 +381,7 @@ impl MediaCall {
         let link = self.link.as_ref()?;
         let waiting = link.receiver.poll_timeout();
         let ping = link.keepalive.next_at();
-        let ping = if link.keepalive.answered() > 0 { on_grid(epoch, ping) } else { ping };
+        let ping = if link.keepalive.answered() > 0 { on_grid(epoch, ping, PING_GRID) } else { ping };
         waiting.into_iter().chain([ping]).min()
     }
 
@@ -482,13 +483,6 @@ impl Drop for MediaCall {
     fn drop(&mut self) {
         self.shared.abandon();
     }
-}
-
-/// The first instant from `at` on that is a whole number of steps after the epoch.
-fn on_grid(epoch: Instant, at: Instant) -> Instant {
-    let since = at.saturating_duration_since(epoch).as_micros();
-    let steps = since.div_ceil(PING_GRID.as_micros());
-    epoch + PING_GRID * u32::try_from(steps).unwrap_or(u32::MAX)
 }
 
 /// Pings of a thread's calls leave together: a few of thousands at a time, every 50 ms.

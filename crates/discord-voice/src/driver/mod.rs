@@ -10,7 +10,7 @@ mod ring;
 mod shard;
 mod shared;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) use control::{
     CallParts, ControlCommand, ControlState, GatewaySignal, Listeners, MainGatewayCall, OnEnd, Origin, start,
@@ -30,4 +30,11 @@ pub use shared::MediaStats;
 #[expect(clippy::disallowed_methods, reason = "the driver is where the clock is read")]
 pub(crate) fn clock() -> Instant {
     Instant::now()
+}
+
+/// The first instant from `at` on that is a whole number of steps after the epoch: where calls wait for each other, so that
+/// one wake-up serves many.
+fn on_grid(epoch: Instant, at: Instant, step: Duration) -> Instant {
+    let since = at.saturating_duration_since(epoch).as_micros();
+    epoch + step * u32::try_from(since.div_ceil(step.as_micros())).unwrap_or(u32::MAX)
 }

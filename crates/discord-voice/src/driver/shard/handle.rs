@@ -9,7 +9,7 @@ use std::{
         mpsc::{self, SyncSender, TrySendError},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use voice_udp::{
@@ -71,6 +71,7 @@ pub(crate) struct MovingCall {
 pub(crate) struct Shards {
     handles: Arc<[ShardHandle]>,
     threads: Vec<JoinHandle<()>>,
+    epoch: Instant,
     next_key: AtomicUsize,
 }
 
@@ -116,7 +117,7 @@ impl Shards {
             handles.push(ShardHandle { commands: sender, waker: poller.waker(), load: Arc::clone(&load) });
             starts.push((poller, receiver, load));
         }
-        let mut shards = Self { handles: handles.into(), threads: Vec::new(), next_key: AtomicUsize::new(0) };
+        let mut shards = Self { handles: handles.into(), threads: Vec::new(), epoch, next_key: AtomicUsize::new(0) };
         for (number, (poller, commands, load)) in starts.into_iter().enumerate() {
             let loads = shards.handles.iter().map(|handle| Arc::clone(&handle.load)).collect();
             let core = config.media_cores.get(number % config.media_cores.len().max(1)).copied();
@@ -141,6 +142,11 @@ impl Shards {
             self.handles.iter().enumerate().min_by_key(|(_, handle)| load(handle)).expect("there is one at least");
         handle.load.calls.fetch_add(1, Ordering::Relaxed);
         Route { key, handles: Arc::clone(&self.handles), current: Arc::new(AtomicUsize::new(least)) }
+    }
+
+    /// From which everything counts that calls do together.
+    pub(crate) const fn epoch(&self) -> Instant {
+        self.epoch
     }
 
     pub(crate) fn metrics(&self) -> Vec<ShardMetrics> {
