@@ -1,5 +1,7 @@
 //! One call on its media thread: the only owner of its socket, its media halves and its source.
 
+mod link;
+
 use std::{
     io,
     net::SocketAddr,
@@ -15,6 +17,7 @@ use voice_udp::{
     socket::{DatagramSink, Inbox, Poller, RECEIVE_BUFFER_LEN, Socket},
 };
 
+use self::link::Link;
 use super::{
     export::CallExport,
     on_grid,
@@ -45,24 +48,6 @@ pub(super) struct MediaCall {
     lateness: Histogram,
     published_at: Option<Instant>,
     export: CallExport,
-}
-
-/// The path to one media server.
-struct Link {
-    number: u64,
-    socket: Socket,
-    sender: Sender,
-    receiver: Receiver,
-    keepalive: Keepalive,
-    health: MediaHealth,
-    /// It was reported that media does not get through.
-    failed: bool,
-    /// Audio may leave.
-    begun: bool,
-    blocked: u64,
-    errors: u64,
-    oversized: u64,
-    unheard: u64,
 }
 
 /// The way out, which a thread's calls share, one after the other.
@@ -423,58 +408,6 @@ impl MediaCall {
     /// Makes the counters readable now.
     pub(super) fn publish_now(&mut self, now: Instant) {
         self.publish(now, true);
-    }
-}
-
-impl Link {
-    /// Seals a frame for the sink. One that the call holds back is counted and gone.
-    fn send_frame(&mut self, number: usize, frame: &[u8], sink: &mut dyn DatagramSink) -> Result<(), SealError> {
-        let len = self.sender.seal(frame, sink.buffer())?.len();
-        sink.queue(number, len);
-        Ok(())
-    }
-
-    /// Counts a datagram that did not leave.
-    fn send_failed(&mut self, now: Instant, error: &io::Error, shared: &CallShared) {
-        if error.kind() == io::ErrorKind::WouldBlock {
-            self.blocked += 1;
-        } else {
-            self.failed(now, error, shared);
-        }
-    }
-
-    /// Counts an error of the socket.
-    fn failed(&mut self, now: Instant, error: &io::Error, shared: &CallShared) {
-        self.errors += 1;
-        let fault = self.health.handle_socket_error(now, error.kind());
-        self.report(fault, shared);
-    }
-
-    fn figures(&self) -> MediaStats {
-        MediaStats {
-            sent: *self.sender.stats(),
-            received: *self.receiver.stats(),
-            round_trip: self.keepalive.round_trip(),
-            blocked: self.blocked,
-            pings: self.keepalive.sent().into(),
-            pongs: self.keepalive.answered(),
-            socket_errors: self.errors,
-            unreachable: self.health.unreachable(),
-            oversized: self.oversized,
-            unheard: self.unheard,
-            ..MediaStats::default()
-        }
-    }
-
-    /// Tells control, once, that media does not get through any more.
-    fn report(&mut self, fault: Option<MediaFault>, shared: &CallShared) {
-        if let Some(fault) = fault
-            && !std::mem::replace(&mut self.failed, true)
-        {
-            // They say why, to who hears of it.
-            shared.publish_link(self.figures());
-            shared.media_failed(self.number, LinkFault::Media(fault));
-        }
     }
 }
 

@@ -24,7 +24,7 @@ use voice_ws::Connector;
 
 use self::updates::Updates;
 use crate::{
-    Config, Driver, E2ee, EndReason, GatewayEvent, Handover, Shard, VoiceGateway,
+    Config, Driver, E2ee, EndReason, GatewayEvent, Handover, Metrics, Shard, VoiceGateway,
     api::VOICE_GATEWAY_LIMIT,
     driver::{CallParts, CallShared, ControlCommand, ControlState, GatewaySignal, MainGatewayCall, Origin, clock},
 };
@@ -159,6 +159,12 @@ impl VoiceManager {
     pub async fn leave(&self, guild: GuildId) {
         let _wish = Wish::new(&self.0, guild);
         self.0.hang_up(guild, after(self.0.leave_limit()), true).await;
+    }
+
+    /// What the media threads do that serve its calls, and those of other managers with the same driver.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.0.driver.metrics()
     }
 
     /// The guilds that have a call.

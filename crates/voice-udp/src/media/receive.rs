@@ -394,8 +394,8 @@ impl Receiver {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.next_deadline = None;
-        let expired = |stream: &Box<Stream>| stream.expires_at.is_some_and(|at| now >= at);
-        let gone: Vec<u32> = self.streams.iter().filter(|(_, stream)| expired(stream)).map(|(ssrc, _)| *ssrc).collect();
+        let expired = self.streams.iter().filter(|(_, stream)| stream.expires_at.is_some_and(|at| now >= at));
+        let gone: Vec<u32> = expired.map(|(ssrc, _)| *ssrc).collect();
         gone.into_iter().for_each(|ssrc| self.drop_stream(ssrc));
         self.openers.expire(now);
         self.wake_by(self.openers.poll_timeout());
@@ -406,12 +406,12 @@ impl Receiver {
                 self.pool.free(expired.stored.slot);
             }
         }
-        let due = |(ssrc, stream): (&u32, &Box<Stream>)| {
+        let waiting = self.streams.iter().filter_map(|(ssrc, stream)| {
             let release = stream.user.and_then(|_| stream.reorder.deadline());
             let expires_at = stream.expires_at.into_iter().chain(stream.waiting.deadline()).min();
             (release.is_some() || expires_at.is_some()).then_some((*ssrc, release, expires_at))
-        };
-        let waiting: Vec<_> = self.streams.iter().filter_map(due).collect();
+        });
+        let waiting: Vec<_> = waiting.collect();
         for (ssrc, release, expires_at) in waiting {
             if release.is_some_and(|at| now >= at) {
                 self.queue(ssrc);

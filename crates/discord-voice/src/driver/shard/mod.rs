@@ -1,5 +1,7 @@
 //! A media thread: owns its calls outright and serves them from one loop.
 
+mod balance;
+mod commands;
 mod handle;
 mod thread;
 mod timers;
@@ -21,9 +23,9 @@ use super::{
     export::ShardExport,
     media_call::{MediaCall, Tick},
 };
-use crate::{Histogram, MediaCommand, ShardMetrics, driver::media_call::Outlet};
+use crate::{Histogram, ShardMetrics, driver::media_call::Outlet};
 
-use handle::{MovingCall, ShardHandle};
+use handle::ShardHandle;
 pub(crate) use handle::{Route, ShardCommand, Shards};
 
 struct Shard {
@@ -239,131 +241,6 @@ impl Shard {
         self.calls.get_mut(number)?.as_mut()
     }
 
-    fn handle_command(&mut self, key: usize, command: ShardCommand) {
-        let now = clock();
-        let number = match (self.places.get(&key), command) {
-            (_, ShardCommand::Add(shared, fault_after)) => {
-                self.seat_call(key, Box::new(MediaCall::new(shared, fault_after, self.export.call())), None);
-                return;
-            }
-            (_, ShardCommand::Adopt(moving)) => return self.adopt(now, key, moving),
-            (Some(Place::Moved(elsewhere)), ShardCommand::Listen(sink)) => {
-                // One for which there is no place there is dropped, which ends its stream.
-                elsewhere.send_now(key, ShardCommand::Listen(sink));
-                return;
-            }
-            (Some(Place::Moved(_)), ShardCommand::Remove) => {
-                self.places.remove(&key);
-                return;
-            }
-            (Some(Place::Here(number)), command) => {
-                let number = *number;
-                self.handle_call_command(now, key, number, command);
-                number
-            }
-            _ => return,
-        };
-        self.reschedule(number);
-    }
-
-    fn handle_call_command(&mut self, now: Instant, key: usize, number: usize, command: ShardCommand) {
-        let Self { calls, poller, outlet, pacer, .. } = self;
-        let Some(Some(Seat { call, .. })) = calls.get_mut(number) else { return };
-        match command {
-            ShardCommand::Add(..) | ShardCommand::Adopt(_) => {}
-            ShardCommand::Remove => {
-                call.stop(now, number, poller, outlet);
-                self.unseat(number);
-                self.places.remove(&key);
-            }
-            ShardCommand::GiveUp(target, answer) => {
-                let _ = answer.send(self.give_up(key, number, &target));
-            }
-            ShardCommand::Start(link, socket, sender, receiver) => {
-                let round = pacer.round_at(now);
-                call.start(now, (link, round, number), poller, outlet, (socket, *sender, *receiver));
-            }
-            ShardCommand::Media(command) => match *command {
-                MediaCommand::Stop => call.stop(now, number, poller, outlet),
-                command => call.handle_command(now, command),
-            },
-            ShardCommand::Play { playing, generation } => call.play(*playing, generation),
-            ShardCommand::Pause { playback } => call.pause(&playback),
-            ShardCommand::Resume { playback, generation } => call.resume(&playback, generation),
-            ShardCommand::StopPlaying { playback } => call.stop_playing(&playback),
-            ShardCommand::Listen(sink) => call.listen(sink),
-            ShardCommand::Detach(answer) => {
-                if let Some(place) = call.detach(now, number, poller, outlet) {
-                    let _ = answer.send(place);
-                }
-            }
-            ShardCommand::Publish(done) => {
-                call.publish_now(now);
-                self.publish(now);
-                let _ = done.send(());
-            }
-        }
-    }
-
-    fn seat_call(&mut self, key: usize, call: Box<MediaCall>, phase: Option<Phase>) -> usize {
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.calls.push(None);
-            self.calls.len() - 1
-        });
-        self.calls[number] = Some(Seat { call, phase });
-        self.places.insert(key, Place::Here(number));
-        number
-    }
-
-    fn unseat(&mut self, number: usize) -> Option<Seat> {
-        let seat = self.calls.get_mut(number)?.take()?;
-        self.timers.set(number, None);
-        if let Some(phase) = seat.phase {
-            self.pacer.remove(number, phase);
-            self.load.playing.store(self.pacer.len(), Ordering::Relaxed);
-        }
-        self.free.push(number);
-        Some(seat)
-    }
-
-    /// Lets a call go on in another thread.
-    fn give_up(&mut self, key: usize, number: usize, target: &ShardHandle) -> bool {
-        let Self { calls, poller, outlet, .. } = self;
-        let Some(Some(seat)) = calls.get_mut(number) else { return false };
-        seat.call.leave_thread(number, poller, outlet);
-        let Some(Seat { call, phase, .. }) = self.unseat(number) else { return false };
-        match target.adopt(key, MovingCall { call, phase }) {
-            Ok(()) => {
-                self.metrics.moved_away += 1;
-                self.places.insert(key, Place::Moved(target.clone()));
-                true
-            }
-            Err(moving) => {
-                self.adopt(clock(), key, moving);
-                false
-            }
-        }
-    }
-
-    /// Goes on with a call of another thread, in the phase that it had, and with the turn that it missed on the way.
-    fn adopt(&mut self, now: Instant, key: usize, MovingCall { call, phase }: MovingCall) {
-        self.metrics.moved_here += 1;
-        let number = self.seat_call(key, call, phase);
-        let Self { calls, poller, outlet, pacer, .. } = self;
-        let Some(Some(seat)) = calls.get_mut(number) else { return };
-        seat.call.enter_thread(number, poller, outlet);
-        if let Some(phase) = phase {
-            pacer.insert_at(now, number, phase);
-            self.load.playing.store(pacer.len(), Ordering::Relaxed);
-            let last = pacer.last_round(phase).map_or(0, |round| round + 1);
-            for round in seat.call.next_round().max(last.saturating_sub(MAX_CATCH_UP))..last {
-                self.tick(number, round, now);
-            }
-            self.flush();
-        }
-        self.reschedule(number);
-    }
-
     /// Brings a call's place in the schedule and among the timers up to date.
     fn reschedule(&mut self, number: usize) {
         let Some(Some(Seat { call, phase, .. })) = self.calls.get_mut(number) else { return };
@@ -395,64 +272,16 @@ impl Shard {
         call.report_silence();
     }
 
-    /// Publishes before a long sleep, so that figures are not old only because nothing happens.
-    fn before_sleep(&mut self, deadline: Option<Instant>) {
-        let next = self.published_at + PUBLISH_INTERVAL;
-        if self.published_work != self.work() && deadline.is_none_or(|at| at > next) {
-            self.publish(clock());
-        }
-    }
-
     /// When datagrams come one after the other, waits a moment, so that many are read with one wake-up.
     fn gather(&mut self, deadline: Option<Instant>) {
         let Some(until) = self.gather_until.take() else { return };
         self.poller.pause(deadline.map_or(until, |at| at.min(until)));
     }
-
-    fn publish(&mut self, now: Instant) {
-        self.published_at = now;
-        self.published_work = self.work();
-        self.metrics.skipped_ticks = self.pacer.skipped();
-        self.metrics.cpu = thread::cpu_time();
-        self.load.publish(&self.metrics);
-        self.export.update(&self.load.add_to(self.metrics));
-        self.balance();
-    }
-
-    /// Asks some calls to go to a thread with less to do, if this one ran late in the last second and that one did not.
-    fn balance(&mut self) {
-        let skipped = self.pacer.skipped() - std::mem::replace(&mut self.skipped_before, self.pacer.skipped());
-        let lateness = std::mem::take(&mut self.lateness);
-        let is_late = skipped > 0 || lateness.quantile(0.99) > LATE;
-        self.load.is_late.store(is_late, Ordering::Relaxed);
-        if !is_late {
-            return;
-        }
-        let on_time = |other: &(usize, &Arc<Load>)| other.0 != self.number && !other.1.is_late.load(Ordering::Relaxed);
-        let others = self.loads.iter().enumerate().filter(on_time);
-        let playing = others.map(|(number, load)| (load.playing.load(Ordering::Relaxed), number));
-        let Some((theirs, target)) = playing.min() else { return };
-        let ours = self.pacer.len();
-        // Even a thread with as many calls can have more time for them: its core may be less busy.
-        let count = (ours.saturating_sub(theirs) / 2).max(ours.div_ceil(8)).min(MAX_MOVES);
-        // Those that came last go first: what makes the thread late has most likely been here.
-        let sending = self.calls.iter().rev().flatten().filter(|seat| seat.phase.is_some());
-        sending.take(count).for_each(|seat| seat.call.ask_to_move(target));
-    }
-
-    const fn work(&self) -> u64 {
-        self.metrics.ticks + self.metrics.datagrams
-    }
 }
 
+/// Between two publications of the figures.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 /// Calls that are read from before the clock is looked at again.
 const CALLS_BETWEEN_LOOKS: usize = 8;
-/// Turns that a call may have missed on its way from another thread and still catches up with.
-const MAX_CATCH_UP: u64 = 3;
-/// A thread whose 99th percentile of lateness is above this gives calls away, if another one has time.
-const LATE: Duration = Duration::from_millis(5);
-/// Calls that leave a thread in a second.
-const MAX_MOVES: usize = 64;
 /// How long datagrams are gathered when they come more often than this.
 const GATHER: Duration = Duration::from_millis(1);
