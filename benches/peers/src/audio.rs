@@ -3,7 +3,7 @@
 use std::{io::Cursor, sync::Arc};
 
 use voice_audio::{
-    CHANNELS, FRAME_SAMPLES, FileReader, FrameBuf, FrameReader as _, OpenOptions,
+    CHANNELS, FRAME_SAMPLES, FileReader, FrameBuf, OpenOptions,
     opus::{Channels, Decoder},
 };
 

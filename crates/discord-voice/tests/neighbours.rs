@@ -72,16 +72,21 @@ impl Call {
         Self { guild, client: enter(driver, ALICE).await, heard, _listener: listener }
     }
 
-    /// Every frame in its order, and nothing between them.
+    /// Every frame in its order and at its time, and nothing between them.
     async fn hear_all(&mut self) {
+        let (mut before, mut missed) = (None, 0);
         for number in 0..FRAMES {
             match within(self.heard.next()).await.expect("the call goes on") {
-                Received::Frame { frame, .. } => {
+                Received::Frame { timestamp, frame, .. } => {
                     assert_eq!(frame.as_slice(), numbered(number), "frame {number} of guild {}", self.guild);
+                    let passed = before.replace(timestamp.get()).map_or(960, |before| timestamp.get().wrapping_sub(before));
+                    missed += passed / 960 - 1;
                 }
                 other => panic!("instead of frame {number}: {other:?}"),
             }
         }
+        // A source that held the media thread up would cost tens of turns; a machine that is busy can cost a few.
+        assert!(missed <= 6, "{missed} turns were missed in guild {}", self.guild);
     }
 
     /// The call itself goes on too.

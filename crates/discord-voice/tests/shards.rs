@@ -139,8 +139,8 @@ async fn calls_leave_a_thread_that_runs_late_and_lose_nothing_on_the_way() {
     }
     let shards = driver.metrics().shards;
     assert_eq!([shards[0].calls, shards[1].calls], [2, 2], "they were spread evenly");
-    // Not too much for one thread, but whoever comes after it in a slot, or in the next ones, is late.
-    let busy = burner.play(Busy(Arc::new(AtomicU64::new(8_000))));
+    // More than one thread can do: whoever shares it skips turns until they move.
+    let busy = burner.play(Busy(Arc::new(AtomicU64::new(25_000))));
     players.iter().for_each(|(player, _)| drop(player.play(common::Counted::new(FRAMES))));
 
     let mut next = [0; 3];

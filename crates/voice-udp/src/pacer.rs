@@ -163,8 +163,7 @@ impl Pacer {
     }
 
     fn time_of(&self, slot: u64) -> Instant {
-        // In parts, so that it does not overflow for as long as a process can run.
-        self.epoch + SLOT * u32::try_from(slot).unwrap_or(u32::MAX)
+        self.epoch + Duration::from_nanos(slot * SLOT.as_nanos() as u64)
     }
 }
 
@@ -248,6 +247,17 @@ mod tests {
         pacer.remove(1, phase);
         assert_eq!(pacer.next_due(), None);
         assert!(pacer.is_empty());
+    }
+
+    #[test]
+    fn a_process_may_run_for_years() {
+        let start = start();
+        let mut pacer = Pacer::new(start);
+        let later = start + Duration::from_hours(24 * 365 * 3);
+        pacer.insert(later, 1);
+        let due = pacer.poll(later).expect("its slot is that of this moment");
+        assert!(later.saturating_duration_since(due.at) < SLOT);
+        assert!(pacer.next_due().is_some_and(|at| at > later));
     }
 
     #[test]

@@ -228,7 +228,8 @@ impl VoiceClient {
     ///
     /// [`ConnectError`] says why there is no call.
     pub async fn connect(info: Identity) -> Result<(Self, Events), ConnectError> {
-        Driver::new(Config::default()).map_err(ConnectError::Driver)?.connect(info).await
+        let config = Config { media_threads: 1, ..Config::default() };
+        Driver::new(config).map_err(ConnectError::Driver)?.connect(info).await
     }
 
     pub(crate) fn new(parts: CallParts, leave_timeout: Duration) -> (Self, Events) {

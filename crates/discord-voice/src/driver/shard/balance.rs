@@ -13,22 +13,22 @@ impl Shard {
     pub(super) fn before_sleep(&mut self, deadline: Option<Instant>) {
         let next = self.published_at + PUBLISH_INTERVAL;
         if self.published_work != self.work() && deadline.is_none_or(|at| at > next) {
-            self.publish(clock());
+            self.publish();
+            self.balance(clock());
         }
     }
 
-    pub(super) fn publish(&mut self, now: Instant) {
-        self.published_at = now;
+    pub(super) fn publish(&mut self) {
         self.published_work = self.work();
         self.metrics.skipped_ticks = self.pacer.skipped();
         self.metrics.cpu = thread::cpu_time();
         self.load.publish(&self.metrics);
         self.export.update(&self.load.add_to(self.metrics));
-        self.balance();
     }
 
     /// Asks some calls to go to a thread with less to do, if this one ran late in the last second and that one did not.
-    fn balance(&mut self) {
+    pub(super) fn balance(&mut self, now: Instant) {
+        self.published_at = now;
         let skipped = self.pacer.skipped() - std::mem::replace(&mut self.skipped_before, self.pacer.skipped());
         let lateness = std::mem::take(&mut self.lateness);
         let is_late = skipped > 0 || lateness.quantile(0.99) > LATE;
@@ -36,7 +36,10 @@ impl Shard {
         if !is_late {
             return;
         }
-        let on_time = |other: &(usize, &Arc<Load>)| other.0 != self.number && !other.1.is_late.load(Ordering::Relaxed);
+        let on_time = |other: &(usize, &Arc<Load>)| {
+            let Load { is_late, is_gone, .. } = &**other.1;
+            other.0 != self.number && !is_late.load(Ordering::Relaxed) && !is_gone.load(Ordering::Relaxed)
+        };
         let others = self.loads.iter().enumerate().filter(on_time);
         let playing = others.map(|(number, load)| (load.playing.load(Ordering::Relaxed), number));
         let Some((theirs, target)) = playing.min() else { return };

@@ -21,13 +21,18 @@ impl Shard {
                 self.seat_call(key, Box::new(MediaCall::new(shared, fault_after, self.export.call())), None);
                 return;
             }
-            (_, ShardCommand::Adopt(moving)) => return self.adopt(now, key, moving),
+            (_, ShardCommand::Adopt(moving)) => {
+                self.metrics.moved_here += 1;
+                return self.adopt(now, key, moving);
+            }
             (Some(Place::Moved(elsewhere)), ShardCommand::Listen(sink)) => {
                 // One for which there is no place there is dropped, which ends its stream.
                 elsewhere.send_now(key, ShardCommand::Listen(sink));
                 return;
             }
-            (Some(Place::Moved(_)), ShardCommand::Remove) => {
+            (Some(Place::Moved(elsewhere)), ShardCommand::Remove) => {
+                // It may be on its way there still. A second one does no harm.
+                elsewhere.send_now(key, ShardCommand::Remove);
                 self.places.remove(&key);
                 return;
             }
@@ -74,7 +79,7 @@ impl Shard {
             }
             ShardCommand::Publish(done) => {
                 call.publish_now(now);
-                self.publish(now);
+                self.publish();
                 let _ = done.send(());
             }
         }
@@ -85,7 +90,7 @@ impl Shard {
             self.calls.push(None);
             self.calls.len() - 1
         });
-        self.calls[number] = Some(Seat { call, phase });
+        self.calls[number] = Some(Seat { call, is_unread: false, phase });
         self.places.insert(key, Place::Here(number));
         number
     }
@@ -122,7 +127,6 @@ impl Shard {
 
     /// Goes on with a call of another thread, in the phase that it had, and with the turn that it missed on the way.
     fn adopt(&mut self, now: Instant, key: usize, MovingCall { call, phase }: MovingCall) {
-        self.metrics.moved_here += 1;
         let number = self.seat_call(key, call, phase);
         let Self { calls, poller, outlet, pacer, .. } = self;
         let Some(Some(seat)) = calls.get_mut(number) else { return };

@@ -92,6 +92,8 @@ pub(super) struct Load {
     pub(super) playing: AtomicUsize,
     /// It could not keep its deadlines in the last second.
     pub(super) is_late: AtomicBool,
+    /// There is no such thread any more.
+    pub(super) is_gone: AtomicBool,
     commands_waiting: AtomicUsize,
     metrics: Mutex<ShardMetrics>,
 }
@@ -135,8 +137,9 @@ impl Shards {
     pub(crate) fn assign(&self) -> Route {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let load = |handle: &ShardHandle| {
-            let Load { calls, playing, .. } = &*handle.load;
-            (playing.load(Ordering::Relaxed), calls.load(Ordering::Relaxed))
+            let Load { calls, playing, is_gone, .. } = &*handle.load;
+            // One that sends counts twice. Those that join together are spread although none of them sends yet.
+            (is_gone.load(Ordering::Relaxed), playing.load(Ordering::Relaxed) + calls.load(Ordering::Relaxed))
         };
         let (least, handle) =
             self.handles.iter().enumerate().min_by_key(|(_, handle)| load(handle)).expect("there is one at least");

@@ -7,7 +7,8 @@ mod thread;
 mod timers;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
+    ops::ControlFlow,
     sync::{Arc, atomic::Ordering, mpsc::Receiver as CommandReceiver},
     time::{Duration, Instant},
 };
@@ -43,6 +44,8 @@ struct Shard {
     timers: Timers,
     outlet: Outlet,
     inbox: Inbox,
+    /// Calls that have datagrams, each once.
+    unread: VecDeque<usize>,
     load: Arc<Load>,
     /// What all threads show of themselves, this one included.
     loads: Vec<Arc<Load>>,
@@ -70,8 +73,17 @@ enum Place {
 /// A call of this thread.
 struct Seat {
     call: Box<MediaCall>,
+    /// It is among those that have datagrams and were not read from.
+    is_unread: bool,
     /// Where in the 20 ms it has its turn, while it has something to send.
     phase: Option<Phase>,
+}
+
+impl Drop for Shard {
+    /// Whatever ends the thread, no call is given to it any more.
+    fn drop(&mut self) {
+        self.load.is_gone.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The sockets of a thread's calls.
@@ -109,6 +121,7 @@ impl Shard {
             timers: Timers::default(),
             outlet,
             inbox: Inbox::new(),
+            unread: VecDeque::new(),
             load,
             loads,
             metrics,
@@ -124,12 +137,11 @@ impl Shard {
 
     fn run(mut self) {
         let mut readable = Vec::new();
-        let mut unfinished = Vec::new();
         let mut due = Vec::new();
         loop {
             let timer = self.timers.next();
             let deadline = self.pacer.next_due().into_iter().chain(timer).min();
-            let deadline = if unfinished.is_empty() { deadline } else { Some(clock()) };
+            let deadline = if self.unread.is_empty() { deadline } else { Some(clock()) };
             self.before_sleep(deadline);
             self.gather(deadline);
             if let Err(error) = self.poller.wait(deadline, &mut readable) {
@@ -137,14 +149,10 @@ impl Shard {
                 return;
             }
             self.metrics.wakeups += 1;
-            while let Ok(command) = self.commands.try_recv() {
-                self.load.received_command();
-                match command {
-                    Some((key, command)) => self.handle_command(key, command),
-                    None => return,
-                }
+            if self.take_commands().is_break() {
+                return;
             }
-            self.receive(&mut readable, &mut unfinished);
+            self.receive(&mut readable);
             let now = clock();
             while let Some(turn) = self.pacer.poll(now) {
                 let (round, at) = (turn.round, turn.at);
@@ -162,15 +170,40 @@ impl Shard {
                 self.reschedule(number);
             }
             if now.saturating_duration_since(self.published_at) >= PUBLISH_INTERVAL {
-                self.publish(now);
+                self.publish();
+                self.balance(now);
             }
         }
     }
 
-    /// Reads what arrived: of as many calls as there is time for before the next are due to send.
-    fn receive(&mut self, readable: &mut Vec<usize>, unfinished: &mut Vec<usize>) {
-        readable.append(unfinished);
-        if readable.is_empty() {
+    /// Does what it was told: as much as there is time for before the next calls are due, and a little in any case.
+    fn take_commands(&mut self) -> ControlFlow<()> {
+        let due = self.pacer.next_due();
+        for count in 1.. {
+            let Ok(command) = self.commands.try_recv() else { break };
+            self.load.received_command();
+            let Some((key, command)) = command else { return ControlFlow::Break(()) };
+            self.handle_command(key, command);
+            if count % COMMANDS_BETWEEN_LOOKS == 0 && due.is_some_and(|due| due < clock()) {
+                // They are woken for already, so the next wait must be short.
+                let _ = self.poller.waker().wake();
+                break;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Reads what arrived, of those first that wait for the longest: of as many calls as there is time for before the next
+    /// are due to send, and of a few in any case.
+    fn receive(&mut self, readable: &mut Vec<usize>) {
+        for number in readable.drain(..) {
+            if let Some(Some(seat)) = self.calls.get_mut(number)
+                && !std::mem::replace(&mut seat.is_unread, true)
+            {
+                self.unread.push_back(number);
+            }
+        }
+        if self.unread.is_empty() {
             return;
         }
         let due = self.pacer.next_due();
@@ -179,20 +212,21 @@ impl Shard {
         if now.saturating_duration_since(before) < 2 * GATHER {
             self.gather_until = Some(now + GATHER);
         }
-        for (count, number) in readable.drain(..).enumerate() {
-            if count % CALLS_BETWEEN_LOOKS == CALLS_BETWEEN_LOOKS - 1 {
-                now = clock();
-            }
-            if due.is_some_and(|due| due < now) && count > 0 {
-                unfinished.push(number);
-                continue;
-            }
+        for count in 1..=self.unread.len() {
+            let Some(number) = self.unread.pop_front() else { return };
             let Self { calls, inbox, metrics, .. } = self;
             if let Some(Some(seat)) = calls.get_mut(number) {
-                if seat.call.receive(now, inbox, &mut metrics.datagrams) {
-                    unfinished.push(number);
+                seat.is_unread = seat.call.receive(now, inbox, &mut metrics.datagrams);
+                if seat.is_unread {
+                    self.unread.push_back(number);
                 }
                 self.reschedule(number);
+            }
+            if count % CALLS_BETWEEN_LOOKS == 0 {
+                now = clock();
+                if due.is_some_and(|due| due < now) {
+                    return;
+                }
             }
         }
     }
@@ -258,12 +292,15 @@ impl Shard {
                         self.tick(number, round, now);
                         self.flush();
                     }
-                    last => call.begin_ticks(last.map_or(0, |round| round + 1)),
+                    // Turns that the thread is behind with were those of others.
+                    last => call.begin_ticks(last.map_or(0, |round| round + 1).max(self.pacer.round_at(now))),
                 }
                 return;
             }
             (Some(at), false) => {
                 *phase = None;
+                // What it did last is not to wait for its next ping.
+                call.publish_now(clock());
                 self.pacer.remove(number, at);
                 self.load.playing.store(self.pacer.len(), Ordering::Relaxed);
             }
@@ -281,6 +318,8 @@ impl Shard {
 
 /// Between two publications of the figures.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+/// Commands that are carried out before the clock is looked at.
+const COMMANDS_BETWEEN_LOOKS: usize = 32;
 /// Calls that are read from before the clock is looked at again.
 const CALLS_BETWEEN_LOOKS: usize = 8;
 /// How long datagrams are gathered when they come more often than this.
