@@ -49,6 +49,9 @@ pub(crate) struct Args {
     /// Threads that send and receive media.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) media_threads: u16,
+    /// The precedence of media threads, as a nice value [default: the library's].
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
+    pub(crate) nice: Option<i32>,
     /// How media threads send: `plain` or `io_uring`.
     #[arg(long, value_name = "HOW", default_value_t = SendBackend::Plain)]
     pub(crate) send_backend: SendBackend,

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 /// A distribution of durations from a microsecond to about four seconds, four steps to an octave: a quantile is at most a
-/// fifth too high, never too low. Of fixed size, so that recording allocates nothing and every call can have one.
+/// quarter too high, and too low only by what is lost to whole microseconds. Of fixed size, so that recording allocates nothing and every call can have one.
 ///
 /// ```
 /// use std::time::Duration;

@@ -79,7 +79,8 @@ impl Call {
             match within(self.heard.next()).await.expect("the call goes on") {
                 Received::Frame { timestamp, frame, .. } => {
                     assert_eq!(frame.as_slice(), numbered(number), "frame {number} of guild {}", self.guild);
-                    let passed = before.replace(timestamp.get()).map_or(960, |before| timestamp.get().wrapping_sub(before));
+                    let passed =
+                        before.replace(timestamp.get()).map_or(960, |before| timestamp.get().wrapping_sub(before));
                     missed += passed / 960 - 1;
                 }
                 other => panic!("instead of frame {number}: {other:?}"),

@@ -23,9 +23,9 @@ use voice_peers::{
 struct Args {
     #[command(flatten)]
     load: LoadArgs,
-    /// Into how many parts of 20 ms the calls are spread: with 20 a part of them is sent each millisecond, with 1 all
+    /// Into how many parts of 20 ms the calls are spread: with 10, as the library has it, a part of them is sent every 2 ms, with 1 all
     /// of them at once.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=20))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=20))]
     slots: u32,
     /// Bytes of a datagram [default: a frame of 160 bytes with end-to-end and transport encryption].
     #[arg(long, value_name = "N", default_value_t = DATAGRAM, value_parser = clap::value_parser!(u16).range(12..=1_472))]

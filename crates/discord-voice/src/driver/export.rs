@@ -28,7 +28,7 @@ mod facade {
         datagrams: Counter,
         moved_away: Counter,
         lateness: Histogram,
-        before: crate::Histogram,
+        before: ShardMetrics,
         totals: Arc<[Counter; TOTALS.len()]>,
     }
 
@@ -55,7 +55,7 @@ mod facade {
                 datagrams: counter!("discord_voice_datagrams_received_total", &labels),
                 moved_away: counter!("discord_voice_calls_moved_total", &labels),
                 lateness: metrics::histogram!("discord_voice_lateness_seconds", &labels),
-                before: crate::Histogram::default(),
+                before: ShardMetrics::default(),
                 totals: Arc::new(TOTALS.map(|(name, ..)| counter!(name))),
             }
         }
@@ -69,17 +69,17 @@ mod facade {
             self.playing.set(now.playing as f64);
             self.commands_waiting.set(now.commands_waiting as f64);
             self.cpu.set(now.cpu.as_secs_f64());
-            self.ticks.absolute(now.ticks);
-            self.skipped_ticks.absolute(now.skipped_ticks);
-            self.wakeups.absolute(now.wakeups);
-            self.datagrams.absolute(now.datagrams);
-            self.moved_away.absolute(now.moved_away);
-            for ((bound, count), (_, before)) in now.lateness.buckets().zip(self.before.buckets()) {
+            self.ticks.increment(now.ticks - self.before.ticks);
+            self.skipped_ticks.increment(now.skipped_ticks - self.before.skipped_ticks);
+            self.wakeups.increment(now.wakeups - self.before.wakeups);
+            self.datagrams.increment(now.datagrams - self.before.datagrams);
+            self.moved_away.increment(now.moved_away - self.before.moved_away);
+            for ((bound, count), (_, before)) in now.lateness.buckets().zip(self.before.lateness.buckets()) {
                 if count > before {
                     self.lateness.record_many(bound.as_secs_f64(), (count - before) as usize);
                 }
             }
-            self.before = now.lateness;
+            self.before = *now;
         }
     }
 

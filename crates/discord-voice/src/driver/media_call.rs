@@ -114,6 +114,7 @@ impl MediaCall {
             begun: false,
             blocked: 0,
             errors: 0,
+            errors_in_a_row: 0,
             oversized: 0,
             unheard: 0,
         });
@@ -336,11 +337,16 @@ impl MediaCall {
             }
         }
         let more = match received {
-            Ok(more) => more,
-            // A refused port, reported for an earlier datagram: one is not the end of anything.
+            Ok(more) => {
+                link.errors_in_a_row = 0;
+                more
+            }
+            // A refused port, reported for an earlier datagram: one is not the end of anything. One that is reported again
+            // and again is waited with until something arrives.
             Err(error) => {
                 link.failed(now, &error, &self.shared);
-                true
+                link.errors_in_a_row += 1;
+                link.errors_in_a_row % MAX_ERRORS_IN_A_ROW != 0
             }
         };
         self.give_out(now);
@@ -418,6 +424,8 @@ impl Drop for MediaCall {
     }
 }
 
+/// Errors of receiving before a socket is left alone.
+const MAX_ERRORS_IN_A_ROW: u64 = 8;
 /// Pings of a thread's calls leave together: a few of thousands at a time, every 50 ms.
 const PING_GRID: Duration = Duration::from_millis(50);
 /// Packets that a key may still seal when another one is asked for: 10 s of them, in which a rejoin succeeds or fails.

@@ -75,13 +75,14 @@ impl RingSink {
         if !probe.is_supported(opcode::Send::CODE) {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let has_table = ring.submitter().register_files_sparse(MAX_FILES).is_ok();
+        // A table may not be larger than the number of files that a process may have open.
+        let places = MAX_FILES.into_iter().find(|places| ring.submitter().register_files_sparse(*places).is_ok());
         Ok(Self {
             ring,
             batch: Batch::new(),
             under_way: 0,
             is_broken: false,
-            registered: vec![false; if has_table { MAX_FILES as usize } else { 0 }],
+            registered: vec![false; places.unwrap_or(0) as usize],
             failures: Vec::new(),
         })
     }
@@ -94,7 +95,10 @@ impl RingSink {
                 Ok(_) => self.reap(),
                 // Reports have to be taken first, or a signal came.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EINTR)) => self.reap(),
-                Err(_) => {
+                Err(error) => {
+                    let failed = self.batch.queued.iter().filter(|(key, _)| *key != usize::MAX);
+                    let kind = error.kind();
+                    self.failures.extend(failed.map(|(key, _)| SendFailure { key: *key, error: kind.into() }));
                     // The kernel may read them still, so nobody may write to them any more.
                     mem::forget(mem::replace(&mut self.batch, Batch::new()));
                     (self.is_broken, self.under_way) = (true, 0);
@@ -188,6 +192,6 @@ impl fmt::Debug for RingSink {
 
 const BATCH_LEN: u32 = super::sink::BATCH as u32;
 /// Sockets that have a place in the ring's table; 8 bytes each, of the kernel's.
-const MAX_FILES: u32 = 16_384;
+const MAX_FILES: [u32; 3] = [16_384, 4_096, 1_024];
 /// Empties a place of the table.
 const NO_FILE: RawFd = -1;

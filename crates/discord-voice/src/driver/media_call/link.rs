@@ -23,6 +23,7 @@ pub(super) struct Link {
     pub(super) begun: bool,
     pub(super) blocked: u64,
     pub(super) errors: u64,
+    pub(super) errors_in_a_row: u64,
     pub(super) oversized: u64,
     pub(super) unheard: u64,
 }

@@ -22,6 +22,7 @@ impl Shard {
         self.published_work = self.work();
         self.metrics.skipped_ticks = self.pacer.skipped();
         self.metrics.cpu = thread::cpu_time();
+        self.metrics.send_backend = self.outlet.sink.backend();
         self.load.publish(&self.metrics);
         self.export.update(&self.load.add_to(self.metrics));
     }

@@ -104,6 +104,8 @@ pub(crate) struct Route {
     key: usize,
     handles: Arc<[ShardHandle]>,
     current: Arc<AtomicUsize>,
+    /// More than one thread has had it.
+    has_moved: Arc<AtomicBool>,
 }
 
 impl Shards {
@@ -144,7 +146,12 @@ impl Shards {
         let (least, handle) =
             self.handles.iter().enumerate().min_by_key(|(_, handle)| load(handle)).expect("there is one at least");
         handle.load.calls.fetch_add(1, Ordering::Relaxed);
-        Route { key, handles: Arc::clone(&self.handles), current: Arc::new(AtomicUsize::new(least)) }
+        Route {
+            key,
+            handles: Arc::clone(&self.handles),
+            current: Arc::new(AtomicUsize::new(least)),
+            has_moved: Arc::default(),
+        }
     }
 
     /// From which everything counts that calls do together.
@@ -289,6 +296,7 @@ impl Route {
         if self.current.load(Ordering::Acquire) == target {
             return true;
         }
+        self.has_moved.store(true, Ordering::Release);
         let (sender, moved) = tokio::sync::oneshot::channel();
         if !self.send(ShardCommand::GiveUp(new.clone(), sender)).await {
             return false;
@@ -304,6 +312,9 @@ impl Route {
     /// Ends the call on its thread, and the forwarding on those that had it before.
     pub(crate) fn remove(&self) {
         self.handle().load.calls.fetch_sub(1, Ordering::Relaxed);
+        if !self.has_moved.load(Ordering::Acquire) {
+            return self.handle().remove(self.key);
+        }
         for handle in &*self.handles {
             handle.remove(self.key);
         }
