@@ -40,7 +40,7 @@ pub struct Config {
     /// The precedence of media threads over others, as a nice value from -20, the highest, to 19; `None` leaves it: -10.
     /// Below 0 the system has to allow it (on Linux with `CAP_SYS_NICE`), and otherwise it stays as it is.
     pub media_nice: Option<i32>,
-    /// How media threads send: [`SendBackend::Plain`]. What the system does not have is replaced by that.
+    /// How media threads send: [`Plain`](voice_udp::socket::SendBackend::Plain). What the system does not have is replaced by that.
     #[cfg(feature = "tokio")]
     pub send_backend: voice_udp::socket::SendBackend,
     /// Threads that ask sources for frames [ahead of time](voice_audio::Lead): as many as there are cores. They start as
