@@ -43,6 +43,7 @@ async fn threads_and_calls_show_their_figures_to_an_exporter() {
         late >= 1.0
     })
     .await;
+    until("the frames that were made ahead", || figure(&snapshotter, "discord_voice_encode_threads") >= 1.0).await;
     within(player.leave()).await.expect("left");
     within(listener.leave()).await.expect("left");
 }

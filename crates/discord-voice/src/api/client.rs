@@ -55,8 +55,8 @@ impl Driver {
     ///
     /// The operating system's, when it has no threads or descriptors left.
     pub fn with_connector(config: Config, connector: Connector) -> io::Result<Self> {
-        let shards = Arc::new(Shards::start(&config)?);
         let pool = Arc::new(Pool::new(config.encode_threads));
+        let shards = Arc::new(Shards::start(&config, &pool)?);
         Ok(Self { config: Arc::new(config), connector, shards, pool })
     }
 

@@ -1,19 +1,19 @@
 //! The figures of media threads and calls for the `metrics` facade, where an exporter of the user's choice takes them.
 
 #[cfg(feature = "metrics")]
-pub(super) use facade::{CallExport, ShardExport};
+pub(super) use facade::{CallExport, PoolExport, ShardExport};
 #[cfg(not(feature = "metrics"))]
-pub(super) use nothing::{CallExport, ShardExport};
+pub(super) use nothing::{CallExport, PoolExport, ShardExport};
 
 #[cfg(feature = "metrics")]
 mod facade {
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex, Weak};
 
     use metrics::{
         Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     };
 
-    use crate::{MediaStats, ShardMetrics};
+    use crate::{EncodeStats, MediaStats, ShardMetrics, driver::pool::Pool};
 
     /// The figures of one thread, labelled with its number.
     #[derive(Clone)]
@@ -30,6 +30,43 @@ mod facade {
         lateness: Histogram,
         before: ShardMetrics,
         totals: Arc<[Counter; TOTALS.len()]>,
+        pool: PoolExport,
+    }
+
+    /// The figures of the pool that asks sources for frames, of which any media thread tells.
+    #[derive(Clone)]
+    pub(in crate::driver) struct PoolExport(Arc<PoolFigures>);
+
+    struct PoolFigures {
+        pool: Weak<Pool>,
+        told: Mutex<EncodeStats>,
+        gauges: [Gauge; POOL_GAUGES.len()],
+        counters: [Counter; POOL_COUNTERS.len()],
+    }
+
+    impl PoolExport {
+        pub(in crate::driver) fn new(pool: &Arc<Pool>) -> Self {
+            Self(Arc::new(PoolFigures {
+                pool: Arc::downgrade(pool),
+                told: Mutex::default(),
+                gauges: POOL_GAUGES.map(|(name, ..)| gauge!(name)),
+                counters: POOL_COUNTERS.map(|(name, ..)| counter!(name)),
+            }))
+        }
+
+        fn update(&self) {
+            let PoolFigures { pool, told, gauges, counters } = &*self.0;
+            // Who does not get it leaves it to the one who has it.
+            let (Some(pool), Ok(mut told)) = (pool.upgrade(), told.try_lock()) else { return };
+            let now = pool.stats();
+            for (gauge, (_, _, figure)) in gauges.iter().zip(POOL_GAUGES) {
+                gauge.set(figure(&now));
+            }
+            for (counter, (_, _, figure)) in counters.iter().zip(POOL_COUNTERS) {
+                counter.increment(figure(&now).saturating_sub(figure(&told)));
+            }
+            *told = now;
+        }
     }
 
     /// What one call has added to the sums over all calls.
@@ -40,7 +77,7 @@ mod facade {
     }
 
     impl ShardExport {
-        pub(in crate::driver) fn new(number: usize) -> Self {
+        pub(in crate::driver) fn new(number: usize, pool: PoolExport) -> Self {
             describe();
             let shard = number.to_string();
             let labels = [("shard", shard)];
@@ -57,6 +94,7 @@ mod facade {
                 lateness: metrics::histogram!("discord_voice_lateness_seconds", &labels),
                 before: ShardMetrics::default(),
                 totals: Arc::new(TOTALS.map(|(name, ..)| counter!(name))),
+                pool,
             }
         }
 
@@ -80,6 +118,7 @@ mod facade {
                 }
             }
             self.before = *now;
+            self.pool.update();
         }
     }
 
@@ -112,7 +151,34 @@ mod facade {
         for (name, description, _) in TOTALS {
             describe_counter!(name, description);
         }
+        for (name, description, _) in POOL_GAUGES {
+            describe_gauge!(name, description);
+        }
+        for (name, description, _) in POOL_COUNTERS {
+            describe_counter!(name, description);
+        }
     }
+
+    type PoolGauge = (&'static str, &'static str, fn(&EncodeStats) -> f64);
+    type PoolCounter = (&'static str, &'static str, fn(&EncodeStats) -> u64);
+
+    const POOL_GAUGES: [PoolGauge; 6] = [
+        ("discord_voice_encode_sources", "Sources that are asked ahead of time.", |s| s.sources as f64),
+        ("discord_voice_encode_queued", "Those of them that wait for a thread.", |s| s.queued as f64),
+        ("discord_voice_encode_threads", "Threads that ask sources.", |s| s.threads as f64),
+        ("discord_voice_encode_spare_threads", "Those in place of blocked ones.", |s| s.spare_threads as f64),
+        ("discord_voice_encode_blocked_threads", "Those that a source holds.", |s| s.blocked_threads as f64),
+        ("discord_voice_encode_longest_seconds", "The longest that a source took for a frame.", |s| {
+            s.longest.as_secs_f64()
+        }),
+    ];
+    const POOL_COUNTERS: [PoolCounter; 5] = [
+        ("discord_voice_encode_frames_total", "Frames made ahead of time.", |s| s.frames),
+        ("discord_voice_encode_blocked_total", "Times a source held a thread while others waited.", |s| s.blocked),
+        ("discord_voice_encode_spares_refused_total", "Times such a thread was not replaced.", |s| s.spares_refused),
+        ("discord_voice_encode_sources_refused_total", "Sources that were too many.", |s| s.sources_refused),
+        ("discord_voice_encode_panics_total", "Sources that panicked.", |s| s.panics),
+    ];
 
     type Total = (&'static str, &'static str, fn(&MediaStats) -> u64);
 
@@ -148,16 +214,27 @@ mod facade {
 
 #[cfg(not(feature = "metrics"))]
 mod nothing {
-    use crate::{MediaStats, ShardMetrics};
+    use std::sync::Arc;
+
+    use crate::{MediaStats, ShardMetrics, driver::pool::Pool};
 
     #[derive(Clone)]
     pub(in crate::driver) struct ShardExport;
 
     #[derive(Clone)]
+    pub(in crate::driver) struct PoolExport;
+
+    impl PoolExport {
+        pub(in crate::driver) const fn new(_pool: &Arc<Pool>) -> Self {
+            Self
+        }
+    }
+
+    #[derive(Clone)]
     pub(in crate::driver) struct CallExport;
 
     impl ShardExport {
-        pub(in crate::driver) const fn new(_number: usize) -> Self {
+        pub(in crate::driver) fn new(_number: usize, _pool: PoolExport) -> Self {
             Self
         }
 

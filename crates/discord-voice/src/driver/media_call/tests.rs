@@ -10,7 +10,11 @@ use voice_udp::{
 };
 
 use super::*;
-use crate::driver::{clock, export::ShardExport, pool::Pool};
+use crate::driver::{
+    clock,
+    export::{PoolExport, ShardExport},
+    pool::Pool,
+};
 
 /// Takes as many datagrams as it has room for.
 #[derive(Debug, Default)]
@@ -87,10 +91,12 @@ impl World {
         let mut poller = Poller::new().expect("a poller");
         let mut outlet = Outlet::new(Box::<Narrow>::default());
         let now = clock();
-        let mut call = MediaCall::new(Arc::default(), Duration::from_secs(10), ShardExport::new(0).call());
+        let pool = Arc::new(Pool::new(1));
+        let export = ShardExport::new(0, PoolExport::new(&pool));
+        let mut call = MediaCall::new(Arc::default(), Duration::from_secs(10), export.call());
         call.start(now, (1, 0, 0), &mut poller, &mut outlet, (socket, sender, receiver));
         call.handle_command(now, MediaCommand::Begin);
-        let playing = Playing::new(&Pool::new(1), Endless, Arc::default());
+        let playing = Playing::new(&pool, Endless, Arc::default());
         call.play(playing.expect("it is not refused"), 1);
         assert!(call.wants_ticks());
         call.begin_ticks(0);

@@ -22,8 +22,10 @@ use crate::{
     Config, MediaCommand, ShardMetrics,
     driver::{
         clock,
+        export::{PoolExport, ShardExport},
         media_call::MediaCall,
         playing::{PlaybackShared, Playing},
+        pool::Pool,
         ring::ReceiveSink,
         shared::CallShared,
     },
@@ -109,7 +111,8 @@ pub(crate) struct Route {
 }
 
 impl Shards {
-    pub(crate) fn start(config: &Config) -> io::Result<Self> {
+    pub(crate) fn start(config: &Config, pool: &Arc<Pool>) -> io::Result<Self> {
+        let pool = PoolExport::new(pool);
         let count = config.media_threads.max(1);
         let epoch = clock();
         let mut starts = Vec::with_capacity(count);
@@ -125,10 +128,11 @@ impl Shards {
         for (number, (poller, commands, load)) in starts.into_iter().enumerate() {
             let loads = shards.handles.iter().map(|handle| Arc::clone(&handle.load)).collect();
             let core = config.media_cores.get(number % config.media_cores.len().max(1)).copied();
+            let export = ShardExport::new(number, pool.clone());
             let (backend, nice) = (config.send_backend, config.media_nice);
             let thread = std::thread::Builder::new().name(format!("voice-media-{number}")).spawn(move || {
                 super::thread::settle(core, nice);
-                Shard::new(number, epoch, poller, commands, load, loads, backend).run();
+                Shard::new((number, epoch), poller, commands, (load, loads), backend, export).run();
             })?;
             shards.threads.push(thread);
         }

@@ -97,13 +97,12 @@ impl Sockets for Seats<'_> {
 
 impl Shard {
     fn new(
-        number: usize,
-        epoch: Instant,
+        (number, epoch): (usize, Instant),
         poller: Poller,
         commands: CommandReceiver<Option<(usize, ShardCommand)>>,
-        load: Arc<Load>,
-        loads: Vec<Arc<Load>>,
+        (load, loads): (Arc<Load>, Vec<Arc<Load>>),
         backend: SendBackend,
+        export: ShardExport,
     ) -> Self {
         let outlet = Outlet::new(sink(backend));
         let metrics = ShardMetrics { send_backend: outlet.sink.backend(), ..ShardMetrics::default() };
@@ -125,7 +124,7 @@ impl Shard {
             load,
             loads,
             metrics,
-            export: ShardExport::new(number),
+            export,
             lateness: Histogram::default(),
             skipped_before: 0,
             published_at: now,
