@@ -164,7 +164,8 @@ impl Core {
 
     /// Does everything that is due; datagrams go to `sink`.
     pub fn handle_timeout(&mut self, now: Instant, sink: Sink<'_>) {
-        while let Some(timer) = self.timers.due(now) {
+        let armed = self.timers.armed();
+        while let Some(timer) = self.timers.due(now, armed) {
             match timer {
                 Timer::Heartbeat(connection) => {
                     tracing::debug!(connection = connection.get(), "no heartbeat in time");

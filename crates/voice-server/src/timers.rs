@@ -57,10 +57,16 @@ impl Timers {
         self.armed.keys().next().map(|id| id.0)
     }
 
-    /// The next timer that is due, removed.
-    pub(crate) fn due(&mut self, now: Instant) -> Option<Timer> {
-        let first = self.armed.first_entry()?;
-        (first.key().0 <= now).then(|| first.remove())
+    /// How many timers were ever armed: [`due`](Self::due) with this leaves alone what is armed from now on.
+    pub(crate) const fn armed(&self) -> u64 {
+        self.count
+    }
+
+    /// The next timer that is due, removed, of the first `armed` that were armed: who asks for all of them comes to an end,
+    /// whatever is armed meanwhile.
+    pub(crate) fn due(&mut self, now: Instant, armed: u64) -> Option<Timer> {
+        let due = self.armed.keys().take_while(|id| id.0 <= now).find(|id| id.1 < armed).copied()?;
+        self.armed.remove(&due)
     }
 }
 
@@ -82,9 +88,27 @@ mod tests {
         timers.disarm(Some(cancelled));
         timers.disarm(None);
         assert_eq!(timers.next(), Some(at(10)));
-        assert_eq!(timers.due(at(9)), None);
-        assert_eq!(timers.due(at(20)), Some(Timer::Outbox(ConnectionId::new(1))));
-        assert_eq!(timers.due(at(20)), Some(Timer::Dispatch));
+        let armed = timers.armed();
+        assert_eq!(timers.due(at(9), armed), None);
+        assert_eq!(timers.due(at(20), armed), Some(Timer::Outbox(ConnectionId::new(1))));
+        assert_eq!(timers.due(at(20), armed), Some(Timer::Dispatch));
         assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test has to start somewhere")]
+    fn what_is_armed_while_timers_fire_waits_for_the_next_time() {
+        let now = Instant::now();
+        let mut timers = Timers::default();
+        timers.arm(now, Timer::Datagram);
+        timers.arm(now, Timer::Dispatch);
+        let (armed, mut fired) = (timers.armed(), 0);
+        while let Some(timer) = timers.due(now, armed) {
+            // As a timer with an interval of zero would.
+            timers.arm(now - Duration::from_millis(1), timer);
+            fired += 1;
+        }
+        assert_eq!(fired, 2);
+        assert_eq!(timers.due(now, timers.armed()), Some(Timer::Datagram));
     }
 }

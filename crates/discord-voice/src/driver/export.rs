@@ -27,6 +27,7 @@ mod facade {
         wakeups: Counter,
         datagrams: Counter,
         moved_away: Counter,
+        stalls: Counter,
         lateness: Histogram,
         before: ShardMetrics,
         totals: Arc<[Counter; TOTALS.len()]>,
@@ -91,6 +92,7 @@ mod facade {
                 wakeups: counter!("discord_voice_wakeups_total", &labels),
                 datagrams: counter!("discord_voice_datagrams_received_total", &labels),
                 moved_away: counter!("discord_voice_calls_moved_total", &labels),
+                stalls: counter!("discord_voice_stalls_total", &labels),
                 lateness: metrics::histogram!("discord_voice_lateness_seconds", &labels),
                 before: ShardMetrics::default(),
                 totals: Arc::new(TOTALS.map(|(name, ..)| counter!(name))),
@@ -112,6 +114,7 @@ mod facade {
             self.wakeups.increment(now.wakeups - self.before.wakeups);
             self.datagrams.increment(now.datagrams - self.before.datagrams);
             self.moved_away.increment(now.moved_away - self.before.moved_away);
+            self.stalls.increment(now.stalls - self.before.stalls);
             for ((bound, count), (_, before)) in now.lateness.buckets().zip(self.before.lateness.buckets()) {
                 if count > before {
                     self.lateness.record_many(bound.as_secs_f64(), (count - before) as usize);
@@ -147,6 +150,7 @@ mod facade {
         describe_counter!("discord_voice_wakeups_total", "Times a media thread woke up.");
         describe_counter!("discord_voice_datagrams_received_total", "Datagrams that a media thread received.");
         describe_counter!("discord_voice_calls_moved_total", "Calls that left a media thread because it ran late.");
+        describe_counter!("discord_voice_stalls_total", "Turns of a media thread that took more than a second.");
         describe_histogram!("discord_voice_lateness_seconds", Unit::Seconds, "How late turns were.");
         for (name, description, _) in TOTALS {
             describe_counter!(name, description);

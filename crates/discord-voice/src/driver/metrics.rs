@@ -41,6 +41,11 @@ pub struct ShardMetrics {
     pub skipped_ticks: u64,
     /// How late turns were: from the instant at which a call's slot was due to the moment at which its frame was sealed.
     pub lateness: Histogram,
+    /// How long the thread's present turn has taken: from its last wake-up, zero while it waits. It is read from outside, and
+    /// true also of a thread that hangs.
+    pub turn: Duration,
+    /// Turns that took more than a second, a present one included: every call of the thread was silent meanwhile.
+    pub stalls: u64,
     /// Times the thread woke up.
     pub wakeups: u64,
     /// Datagrams that it received.

@@ -33,8 +33,32 @@ pub(crate) fn clock() -> Instant {
 }
 
 /// The first instant from `at` on that is a whole number of steps after the epoch: where calls wait for each other, so that
-/// one wake-up serves many.
+/// one wake-up serves many. Never earlier than `at`, not by a nanosecond: a timer there would be due before what it is for.
 fn on_grid(epoch: Instant, at: Instant, step: Duration) -> Instant {
-    let since = at.saturating_duration_since(epoch).as_micros();
-    epoch + step * u32::try_from(since.div_ceil(step.as_micros())).unwrap_or(u32::MAX)
+    let steps = at.saturating_duration_since(epoch).as_nanos().div_ceil(step.as_nanos().max(1));
+    let after =
+        u64::try_from(steps * step.as_nanos()).ok().and_then(|nanos| epoch.checked_add(Duration::from_nanos(nanos)));
+    after.map_or(at, |on_grid| on_grid.max(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_grid_is_never_before_what_waits_for_it(
+            epoch in 0u64..2_000_000_000, at in 0u64..100_000_000_000_000, step in 1u64..1_000_000_000,
+        ) {
+            let start = clock();
+            let (epoch, at) = (start + Duration::from_nanos(epoch), start + Duration::from_nanos(at));
+            let step = Duration::from_nanos(step);
+            let on_grid = on_grid(epoch, at, step);
+            prop_assert!(on_grid >= at);
+            prop_assert!(on_grid < at.max(epoch) + step);
+            prop_assert_eq!(on_grid.saturating_duration_since(epoch).as_nanos() % step.as_nanos(), 0);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::{self, SyncSender, TrySendError},
     },
     thread::JoinHandle,
@@ -97,6 +97,10 @@ pub(super) struct Load {
     /// There is no such thread any more.
     pub(super) is_gone: AtomicBool,
     commands_waiting: AtomicUsize,
+    /// Nanoseconds from the epoch to the beginning of the present turn of the loop; 0 while the thread waits.
+    turn_began: AtomicU64,
+    /// Turns that took too long.
+    stalls: AtomicU64,
     metrics: Mutex<ShardMetrics>,
 }
 
@@ -164,7 +168,8 @@ impl Shards {
     }
 
     pub(crate) fn metrics(&self) -> Vec<ShardMetrics> {
-        self.handles.iter().map(|handle| handle.load.metrics()).collect()
+        let now = clock();
+        self.handles.iter().map(|handle| handle.load.metrics(self.epoch, now)).collect()
     }
 }
 
@@ -207,13 +212,44 @@ impl Load {
             calls: self.calls.load(Ordering::Relaxed),
             playing: self.playing.load(Ordering::Relaxed),
             commands_waiting: self.commands_waiting.load(Ordering::Relaxed),
+            stalls: self.stalls.load(Ordering::Relaxed),
             ..metrics
         }
     }
 
-    fn metrics(&self) -> ShardMetrics {
-        self.add_to(*self.metrics.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The thread has something to do from now on.
+    pub(super) fn begin_turn(&self, epoch: Instant, now: Instant) {
+        self.turn_began.store(nanos(epoch, now), Ordering::Relaxed);
     }
+
+    /// The thread waits from now on.
+    pub(super) fn end_turn(&self, epoch: Instant, now: Instant) {
+        if self.turn(epoch, now) >= STALL {
+            self.stalls.fetch_add(1, Ordering::Relaxed);
+        }
+        self.turn_began.store(0, Ordering::Relaxed);
+    }
+
+    /// How long the present turn has taken so far.
+    fn turn(&self, epoch: Instant, now: Instant) -> Duration {
+        match self.turn_began.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            began => Duration::from_nanos(nanos(epoch, now).saturating_sub(began)),
+        }
+    }
+
+    /// What the thread published, and what can be seen of it from outside: one that hangs publishes nothing.
+    fn metrics(&self, epoch: Instant, now: Instant) -> ShardMetrics {
+        let mut metrics = self.add_to(*self.metrics.lock().unwrap_or_else(PoisonError::into_inner));
+        metrics.turn = self.turn(epoch, now);
+        metrics.stalls += u64::from(metrics.turn >= STALL);
+        metrics
+    }
+}
+
+/// From the epoch to `at`, and never 0.
+fn nanos(epoch: Instant, at: Instant) -> u64 {
+    u64::try_from(at.saturating_duration_since(epoch).as_nanos()).unwrap_or(u64::MAX).max(1)
 }
 
 impl ShardHandle {
@@ -327,9 +363,34 @@ impl Route {
 
 type Message = Option<(usize, ShardCommand)>;
 
+/// A turn of a thread's loop that takes longer has gone wrong: every call of the thread is silent meanwhile.
+const STALL: Duration = Duration::from_secs(1);
 /// How long a full queue is given to empty.
 const RETRY: Duration = Duration::from_millis(1);
 /// Attempts to hand over a removal.
 const MAX_TRIES: usize = 10_000;
 /// Commands that may wait for a media thread.
 pub(super) const MAX_COMMANDS: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_hangs_is_seen_from_outside() {
+        let epoch = clock();
+        let at = |millis| epoch + Duration::from_millis(millis);
+        let load = Load::default();
+        assert_eq!((load.metrics(epoch, at(0)).turn, load.metrics(epoch, at(0)).stalls), (Duration::ZERO, 0));
+        load.begin_turn(epoch, epoch);
+        load.end_turn(epoch, at(999));
+        assert_eq!(load.metrics(epoch, at(999)).stalls, 0);
+        load.begin_turn(epoch, at(2_000));
+        assert_eq!(load.metrics(epoch, at(2_500)).turn, Duration::from_millis(500));
+        let hanging = load.metrics(epoch, at(60_000));
+        assert_eq!((hanging.turn, hanging.stalls), (Duration::from_secs(58), 1), "it hangs still, and counts already");
+        load.end_turn(epoch, at(60_000));
+        let over = load.metrics(epoch, at(90_000));
+        assert_eq!((over.turn, over.stalls), (Duration::ZERO, 1));
+    }
+}

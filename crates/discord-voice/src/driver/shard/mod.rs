@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{Histogram, ShardMetrics, driver::media_call::Outlet};
 
-use handle::ShardHandle;
+use handle::{MAX_COMMANDS, ShardHandle};
 pub(crate) use handle::{Route, ShardCommand, Shards};
 
 struct Shard {
@@ -142,11 +142,13 @@ impl Shard {
             let deadline = self.pacer.next_due().into_iter().chain(timer).min();
             let deadline = if self.unread.is_empty() { deadline } else { Some(clock()) };
             self.before_sleep(deadline);
+            self.load.end_turn(self.epoch, clock());
             self.gather(deadline);
             if let Err(error) = self.poller.wait(deadline, &mut readable) {
                 tracing::error!(%error, "a media thread cannot wait for its sockets");
                 return;
             }
+            self.load.begin_turn(self.epoch, clock());
             self.metrics.wakeups += 1;
             if self.take_commands().is_break() {
                 return;
@@ -162,7 +164,8 @@ impl Shard {
                 }
                 self.flush();
             }
-            while let Some(number) = self.timers.pop(now) {
+            self.timers.take_due(now, &mut due);
+            for number in due.drain(..) {
                 if let Some(seat) = self.seat(number) {
                     seat.call.handle_timeout(now);
                 }
@@ -178,7 +181,8 @@ impl Shard {
     /// Does what it was told: as much as there is time for before the next calls are due, and a little in any case.
     fn take_commands(&mut self) -> ControlFlow<()> {
         let due = self.pacer.next_due();
-        for count in 1.. {
+        // What is told meanwhile is for the next turn.
+        for count in 1..=MAX_COMMANDS {
             let Ok(command) = self.commands.try_recv() else { break };
             self.load.received_command();
             let Some((key, command)) = command else { return ControlFlow::Break(()) };

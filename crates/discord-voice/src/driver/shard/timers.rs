@@ -32,11 +32,13 @@ impl Timers {
         self.in_order.first().map(|(at, _)| *at)
     }
 
-    /// Takes out a call whose deadline has come.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<usize> {
-        let (_, key) = self.in_order.first().copied().filter(|(at, _)| *at <= now)?;
-        self.set(key, None);
-        Some(key)
+    /// Takes out the calls whose deadline has come, in order. Each is taken once, whatever deadline it gets meanwhile: who
+    /// goes through them comes to an end.
+    pub(super) fn take_due(&mut self, now: Instant, due: &mut Vec<usize>) {
+        while let Some((_, key)) = self.in_order.first().copied().filter(|(at, _)| *at <= now) {
+            self.set(key, None);
+            due.push(key);
+        }
     }
 }
 
@@ -44,8 +46,17 @@ impl Timers {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+    use voice_udp::Keepalive;
+
     use super::*;
-    use crate::driver::clock;
+    use crate::driver::{clock, on_grid};
+
+    fn due(timers: &mut Timers, now: Instant) -> Vec<usize> {
+        let mut due = Vec::new();
+        timers.take_due(now, &mut due);
+        due
+    }
 
     #[test]
     fn deadlines_come_in_order_and_a_new_one_takes_the_place_of_the_old() {
@@ -59,8 +70,32 @@ mod tests {
         timers.set(2, None);
         assert_eq!(timers.next(), at(5));
         let later = start + Duration::from_secs(1);
-        assert_eq!(timers.pop(start), None);
-        assert_eq!(std::iter::from_fn(|| timers.pop(later)).collect::<Vec<_>>(), [3, 1]);
+        assert!(due(&mut timers, start).is_empty());
+        assert_eq!(due(&mut timers, later), [3, 1]);
         assert_eq!(timers.next(), None);
+    }
+
+    proptest! {
+        /// A call's pings wait for those of others, with a clock that knows nanoseconds.
+        #[test]
+        fn a_timer_that_was_due_is_done_with_at_once(
+            epoch in 0u64..1_000_000_000, wake_ups in proptest::collection::vec(0u64..3_000_000_000, 1..40),
+        ) {
+            const GRID: Duration = Duration::from_millis(50);
+            let start = clock();
+            let epoch = start + Duration::from_nanos(epoch);
+            let (mut timers, mut keepalive, mut now) = (Timers::default(), Keepalive::new(start), epoch);
+            timers.set(0, Some(on_grid(epoch, keepalive.next_at(), GRID)));
+            for late in wake_ups {
+                now = now.max(timers.next().expect("a call always waits for its next ping")) + Duration::from_nanos(late % 1_000);
+                prop_assert_eq!(due(&mut timers, now), [0]);
+                prop_assert!(keepalive.poll(now).is_some(), "a timer was due before its ping");
+                let next = on_grid(epoch, keepalive.next_at(), GRID);
+                prop_assert!(next > now);
+                timers.set(0, Some(next));
+                prop_assert!(due(&mut timers, now).is_empty());
+                now += Duration::from_nanos(late);
+            }
+        }
     }
 }
