@@ -62,9 +62,9 @@ refusals! {
     /// What is queued cannot be committed; another member may have more luck.
     Uncommittable => "the queued proposals cannot be committed",
     /// A commit while there is neither a group nor a proposal: it belongs to what was reset.
-    EarlyCommit => "a commit came before any proposal",
-    /// A commit while no proposal is queued, such as one that is delivered twice.
-    NothingQueued => "a commit came with no proposal queued",
+    EarlyCommit => "a commit came before any group",
+    /// A commit while no proposal came in this epoch, such as one that is delivered twice.
+    NothingQueued => "a commit came before any proposal of this epoch",
     /// A commit that is not the own last one, before this member was welcomed.
     ForeignCommit => "a commit of another came before the welcome",
     /// A commit of this member that is not its last one.
@@ -73,6 +73,10 @@ refusals! {
     InlineProposal => "a commit has a proposal inside",
     /// The MLS engine does not accept the commit.
     BadCommit => "the commit does not hold",
+    /// A commit has too few or too many new keys on its path, or one is encrypted for too few or too many members.
+    BadPath => "the path of a commit does not fit the group's tree",
+    /// The MLS engine has a fault that a message brought out. The group is joined anew.
+    EnginePanicked => "the MLS engine failed on a message",
     /// Members have credentials of another kind, or the same one.
     BadRoster => "the members' credentials are not those of a call",
     /// A welcome while this member is in a group.
@@ -85,6 +89,8 @@ refusals! {
     NotForUs => "a welcome is not for the newest key package",
     /// The MLS engine does not accept the welcome.
     BadWelcome => "the welcome does not hold",
+    /// A welcome has more bytes than a group of the users who are, or were, in the call can need.
+    WelcomeTooLong => "the welcome is too long for a group of this call",
     /// The group of a welcome has another external sender, several, or none.
     WrongExternalSender => "the group has another external sender",
     /// The group of a welcome has a member who never was in the call.

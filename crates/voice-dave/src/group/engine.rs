@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -27,7 +28,7 @@ use zeroize::Zeroizing;
 use super::provider::Provider;
 use crate::{
     BaseSecret,
-    wire::{BadSignature, ExternalSender, SigningKey},
+    wire::{BadSignature, ExternalSender, SigningKey, TreeShape},
 };
 
 type Config = WithKeyPackageRepo<
@@ -101,15 +102,22 @@ impl Engine {
     /// Joins by a bare welcome. The keys of the key package are gone afterwards, whatever happens.
     ///
     /// No time is given, and so none is checked: a founder's leaf was never in a key package, and may be limited.
-    pub(super) fn join(&self, welcome: &[u8]) -> Option<MlsGroup> {
-        let message = MlsMessage::from_bytes(&[&WELCOME_HEADER, welcome].concat()).ok();
-        let joined = message.and_then(|message| self.client.join_group(None, &message, None).ok());
+    pub(super) fn join(&self, welcome: &[u8]) -> Result<MlsGroup, Failure> {
+        let joined = guarded(|| {
+            let message = MlsMessage::from_bytes(&[&WELCOME_HEADER, welcome].concat()).ok()?;
+            self.client.join_group(None, &message, None).ok()
+        });
         self.spend_key_package();
         joined.map(|(group, _)| self.group(group))
     }
 
     fn group(&self, inner: Group<Config>) -> MlsGroup {
-        MlsGroup { inner, provider: self.provider.clone() }
+        MlsGroup { inner, provider: self.provider.clone(), has_panicked: false }
+    }
+
+    #[cfg(test)]
+    pub(super) fn mac_keys(&self) -> Vec<Vec<u8>> {
+        self.provider.mac_keys.lock().unwrap().iter().cloned().collect()
     }
 
     #[cfg(test)]
@@ -169,6 +177,23 @@ impl KeyPackageStorage for JoinMaterial {
 pub(super) struct MlsGroup {
     inner: Group<Config>,
     provider: Provider,
+    /// What is left of its state cannot be relied on.
+    has_panicked: bool,
+}
+
+/// Why the engine did not do what it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It found something wrong.
+    Refused,
+    /// It has a fault that the message brought out.
+    Panicked,
+}
+
+/// Runs the engine on what a peer sent. A peer must not end more than its own membership, whatever fault of the engine it
+/// knows.
+fn guarded<T>(run: impl FnOnce() -> Option<T>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| Failure::Panicked)?.ok_or(Failure::Refused)
 }
 
 /// A commit that this member made and has not applied.
@@ -229,10 +254,18 @@ impl MlsGroup {
         self.inner.context().mls_encode_to_vec().ok()
     }
 
+    /// Which nodes its tree has.
+    pub(super) fn shape(&self) -> Option<TreeShape> {
+        TreeShape::parse(&self.inner.export_tree().to_bytes().ok()?).ok()
+    }
+
     /// Takes in a proposal, if its signature holds.
-    pub(super) fn queue(&mut self, message: &[u8]) -> bool {
-        let Ok(message) = MlsMessage::from_bytes(message) else { return false };
-        matches!(self.inner.process_incoming_message_with_time(message, time()), Ok(ReceivedMessage::Proposal(_)))
+    pub(super) fn queue(&mut self, message: &[u8]) -> Result<(), Failure> {
+        self.guarded(|group| {
+            let message = MlsMessage::from_bytes(message).ok()?;
+            let received = group.process_incoming_message_with_time(message, time());
+            matches!(received, Ok(ReceivedMessage::Proposal(_))).then_some(())
+        })
     }
 
     pub(super) fn clear_queue(&mut self) {
@@ -240,30 +273,53 @@ impl MlsGroup {
     }
 
     /// Makes a commit over all that is queued, if all of it can be committed.
-    pub(super) fn commit(&mut self) -> Option<Prepared> {
-        let (output, secrets) = self.inner.commit_builder().commit_time(time()).build_detached().ok()?;
-        // The engine leaves out by itself what it finds invalid; others would refuse such a commit.
-        if !output.unused_proposals().is_empty() {
-            return None;
-        }
-        let welcome = match output.welcome_messages() {
-            [] => None,
-            [welcome] => Some(welcome.to_bytes().ok()?.get(MESSAGE_HEADER_LEN..)?.to_vec()),
-            _ => return None,
-        };
-        Some(Prepared { commit: output.commit_message().to_bytes().ok()?, welcome, secrets })
+    pub(super) fn commit(&mut self) -> Result<Prepared, Failure> {
+        self.guarded(|group| {
+            let (output, secrets) = group.commit_builder().commit_time(time()).build_detached().ok()?;
+            // The engine leaves out by itself what it finds invalid; others would refuse such a commit.
+            if !output.unused_proposals().is_empty() {
+                return None;
+            }
+            let welcome = match output.welcome_messages() {
+                [] => None,
+                [welcome] => Some(welcome.to_bytes().ok()?.get(MESSAGE_HEADER_LEN..)?.to_vec()),
+                _ => return None,
+            };
+            Some(Prepared { commit: output.commit_message().to_bytes().ok()?, welcome, secrets })
+        })
     }
 
-    pub(super) fn apply_own(&mut self, prepared: Prepared) -> bool {
-        matches!(self.inner.apply_detached_commit(prepared.secrets), Ok(done) if is_new_epoch(&done.effect))
+    pub(super) fn apply_own(&mut self, prepared: Prepared) -> Result<(), Failure> {
+        self.guarded(|group| {
+            let done = group.apply_detached_commit(prepared.secrets).ok()?;
+            is_new_epoch(&done.effect).then_some(())
+        })
     }
 
-    pub(super) fn apply(&mut self, commit: &[u8]) -> bool {
-        let Ok(message) = MlsMessage::from_bytes(commit) else { return false };
-        match self.inner.process_incoming_message_with_time(message, time()) {
-            Ok(ReceivedMessage::Commit(done)) => is_new_epoch(&done.effect),
-            _ => false,
+    pub(super) fn apply(&mut self, commit: &[u8]) -> Result<(), Failure> {
+        self.guarded(|group| {
+            let message = MlsMessage::from_bytes(commit).ok()?;
+            match group.process_incoming_message_with_time(message, time()) {
+                Ok(ReceivedMessage::Commit(done)) => is_new_epoch(&done.effect).then_some(()),
+                _ => None,
+            }
+        })
+    }
+
+    /// Once the engine has panicked with this group, it is not asked again.
+    fn guarded<T>(&mut self, run: impl FnOnce(&mut Group<Config>) -> Option<T>) -> Result<T, Failure> {
+        if self.has_panicked {
+            return Err(Failure::Panicked);
         }
+        let result = guarded(|| run(&mut self.inner));
+        self.has_panicked = matches!(result, Err(Failure::Panicked));
+        result
+    }
+
+    /// As if a message had brought out a fault of the engine.
+    #[cfg(test)]
+    pub(super) fn panic(&mut self) -> Failure {
+        self.guarded(|_| -> Option<()> { panic!("a fault of the engine") }).unwrap_err()
     }
 
     /// What the frames of one member are encrypted with (DAVE protocol, "Sender Key Derivation").

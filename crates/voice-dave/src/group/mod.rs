@@ -1,6 +1,8 @@
 //! The MLS group of one call: what a member takes from the voice gateway, and what it refuses.
 
 mod engine;
+#[cfg(test)]
+mod liar;
 mod proposals;
 mod provider;
 #[cfg(test)]
@@ -8,7 +10,7 @@ mod tests;
 
 use voice_model::{ChannelId, UserId};
 
-use self::engine::{Engine, MlsGroup, Prepared};
+use self::engine::{Engine, Failure, MlsGroup, Prepared};
 pub(crate) use self::proposals::Batch;
 use crate::{
     BaseSecret, Refusal,
@@ -79,6 +81,9 @@ pub(crate) trait Known {
 
     /// Whether the user is, or has been since the connection was made.
     fn was_here(&self, user: UserId) -> bool;
+
+    /// How many users that is.
+    fn count(&self) -> usize;
 }
 
 impl Membership {
@@ -165,11 +170,15 @@ impl Membership {
         let sender = self.sender.as_deref().ok_or(Refusal::NoExternalSender)?;
         let sender = ExternalSender::parse(sender).map_err(|_| Refusal::BadExternalSender)?;
         let reference = self.engine.key_package_ref().ok_or(Refusal::NoKeyPackage)?;
+        // Reading the tree in it costs far more than sending it, if most of its nodes are blank.
+        if bytes.len() > WELCOME_LEN + WELCOME_LEN_PER_USER * known.count() {
+            return Err(Refusal::WelcomeTooLong);
+        }
         let mut welcome = Welcome::parse(bytes).map_err(|_| Refusal::Malformed)?.secrets;
         if !welcome.any(|secret| secret.key_package_ref == reference) {
             return Err(Refusal::NotForUs);
         }
-        let group = self.engine.join(bytes).ok_or(Refusal::BadWelcome)?;
+        let group = self.engine.join(bytes).map_err(|failure| failure.or(Refusal::BadWelcome))?;
         if group.id() != self.group_id {
             return Err(Refusal::WrongGroup);
         }
@@ -223,7 +232,8 @@ impl Epoch {
     }
 
     fn commit(&mut self, bytes: &[u8], group_id: &[u8], established: bool) -> Result<(), Refusal> {
-        if established && self.queue.is_empty() {
+        // Proposals that were all taken back leave an empty commit, which others make of them (libdave 1.2 does).
+        if established && !self.saw_proposals {
             return Err(Refusal::NothingQueued);
         }
         let is_own_last = self.prepared.as_ref().is_some_and(|prepared| prepared.commit == bytes);
@@ -238,12 +248,28 @@ impl Epoch {
         let applied = match self.prepared.take() {
             Some(prepared) if is_own_last => self.group.apply_own(prepared),
             _ if leaf == self.group.own_leaf() => return Err(Refusal::StaleOwnCommit),
+            _ if !self.path_fits(&commit, leaf, &references) => return Err(Refusal::BadPath),
             _ => self.group.apply(bytes),
         };
-        if !applied {
-            return Err(Refusal::BadCommit);
-        }
+        applied.map_err(|failure| failure.or(Refusal::BadCommit))?;
         roster(&self.group).map(drop)
+    }
+
+    /// Whether a commit of another member has the path that the tree demands after its proposals: the engine relies on it.
+    fn path_fits(&self, commit: &Commit<'_>, leaf: u32, references: &[ProposalRef]) -> bool {
+        let Some(mut tree) = self.group.shape() else { return false };
+        let changes = || {
+            let of = |reference: &ProposalRef| self.queue.iter().find(|queued| queued.reference == *reference);
+            references.iter().filter_map(of).map(|queued| &queued.change)
+        };
+        // RFC 9420, section 12.3: what is removed goes first.
+        changes().for_each(|change| match change {
+            Change::Remove(leaf) => tree.remove(*leaf),
+            Change::Add { .. } => {}
+        });
+        let added = changes().filter(|change| matches!(change, Change::Add { .. })).map(|_| tree.add());
+        let Some(added) = added.collect::<Option<Vec<_>>>() else { return false };
+        tree.has(leaf) && !added.contains(&leaf) && commit.path.is_none_or(|path| tree.fits(&path, leaf, &added))
     }
 
     /// Reads a commit of a member of this group and epoch.
@@ -274,6 +300,24 @@ impl Epoch {
         }
         let (Some(committer), Some(context)) = (self.group.leaf(leaf), self.group.context()) else { return false };
         verify(&committer.signature_key, &message.signed_bytes_in(&context), message.signature).is_ok()
+    }
+}
+
+/// Bytes that a welcome may have, whoever is in the call: the group's own state, and the blank nodes that a call of
+/// hundreds leaves behind.
+const WELCOME_LEN: usize = 4_096;
+
+/// Bytes that it may have for each user in addition: a leaf, the node above it, and what they are welcomed with take about
+/// 600.
+const WELCOME_LEN_PER_USER: usize = 1_024;
+
+impl Failure {
+    /// What it says of a message that would be refused for this.
+    fn or(self, refused: Refusal) -> Refusal {
+        match self {
+            Self::Refused => refused,
+            Self::Panicked => Refusal::EnginePanicked,
+        }
     }
 }
 

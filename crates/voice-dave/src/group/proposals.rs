@@ -123,9 +123,7 @@ impl Epoch {
             }
             Proposal::Other { .. } => return Err(Refusal::WrongProposal),
         };
-        if !self.group.queue(bytes) {
-            return Err(Refusal::BadSignature);
-        }
+        self.group.queue(bytes).map_err(|failure| failure.or(Refusal::BadSignature))?;
         self.queue.push(Queued { reference, message: bytes.to_vec(), change });
         Ok(true)
     }
@@ -189,7 +187,7 @@ impl Epoch {
         self.prepared = None;
         self.group.clear_queue();
         let Self { group, queue, .. } = self;
-        if queue.iter().all(|queued| group.queue(&queued.message)) { Ok(()) } else { Err(Refusal::Crypto) }
+        queue.iter().try_for_each(|queued| group.queue(&queued.message)).map_err(|failure| failure.or(Refusal::Crypto))
     }
 
     /// Makes a commit over all that is queued; the own one before it is dead from then on.
@@ -198,7 +196,7 @@ impl Epoch {
         if self.queue.is_empty() {
             return Ok(None);
         }
-        let prepared = self.group.commit().ok_or(Refusal::Uncommittable)?;
+        let prepared = self.group.commit().map_err(|failure| failure.or(Refusal::Uncommittable))?;
         let payload = prepared.payload();
         self.prepared = Some(prepared);
         self.covered = self.queue.len();

@@ -22,6 +22,9 @@ use crate::wire::{BadSignature, verify};
 #[derive(Clone, Default)]
 pub(super) struct Provider {
     verified: Verified,
+    /// The keys that anything was authenticated with: what a member who lies knows as well.
+    #[cfg(test)]
+    pub(super) mac_keys: Arc<Mutex<HashSet<Vec<u8>>>>,
 }
 
 impl Provider {
@@ -41,7 +44,12 @@ impl CryptoProvider for Provider {
     fn cipher_suite_provider(&self, suite: CipherSuite) -> Option<Suite> {
         let enabled = AwsLcCryptoProvider::with_enabled_cipher_suites(self.supported_cipher_suites());
         let inner = enabled.cipher_suite_provider(suite)?;
-        Some(Suite { inner, verified: self.verified.clone() })
+        Some(Suite {
+            inner,
+            verified: self.verified.clone(),
+            #[cfg(test)]
+            mac_keys: Arc::clone(&self.mac_keys),
+        })
     }
 }
 
@@ -88,6 +96,8 @@ const MAX_VERIFIED: usize = 1024;
 pub(super) struct Suite {
     inner: AwsLcCipherSuite,
     verified: Verified,
+    #[cfg(test)]
+    mac_keys: Arc<Mutex<HashSet<Vec<u8>>>>,
 }
 
 type InnerError = <AwsLcCipherSuite as CipherSuiteProvider>::Error;
@@ -110,6 +120,8 @@ impl CipherSuiteProvider for Suite {
     }
 
     fn mac(&self, key: &[u8], data: &[u8]) -> Result<Vec<u8>, InnerError> {
+        #[cfg(test)]
+        self.mac_keys.lock().unwrap().insert(key.to_vec());
         self.inner.mac(key, data)
     }
 

@@ -45,7 +45,7 @@ fn a_commit_is_not_applied_before_its_proposals() {
     // Proposals of a later epoch are not queued either.
     let batch = member.append(&file.bytes("proposals_2")[1..], &Everybody);
     assert_eq!(batch.refusal, Some(Refusal::WrongEpoch));
-    assert_eq!(member.commit(&commit), CommitOutcome::Refused(Refusal::NothingQueued));
+    assert_eq!(member.commit(&commit), CommitOutcome::Refused(Refusal::UnknownReference));
     assert_eq!(member.epoch(), Some(1));
 }
 
@@ -72,6 +72,9 @@ fn a_welcome_is_refused_for_each_reason() {
         }
         fn was_here(&self, _: UserId) -> bool {
             false
+        }
+        fn count(&self) -> usize {
+            1
         }
     }
 
@@ -162,6 +165,10 @@ impl Known for Everybody {
 
     fn was_here(&self, _: UserId) -> bool {
         true
+    }
+
+    fn count(&self) -> usize {
+        100
     }
 }
 

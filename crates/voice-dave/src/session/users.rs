@@ -73,6 +73,10 @@ impl Known for Users {
     fn was_here(&self, user: UserId) -> bool {
         self.is_here(user) || self.gone.contains(&user)
     }
+
+    fn count(&self) -> usize {
+        1 + self.here.len() + self.gone.len()
+    }
 }
 
 /// How many users can be in a call: many more than channels hold.

@@ -130,4 +130,21 @@ impl<'a> UpdatePath<'a> {
         }
         Ok(Self { leaf, nodes })
     }
+
+    /// For each new key, from the bottom up, how often it is encrypted.
+    pub fn ciphertexts(&self) -> impl Iterator<Item = usize> + 'a {
+        let mut list = Reader::new(self.nodes);
+        std::iter::from_fn(move || {
+            // It was read once before.
+            list.vector().ok()?;
+            let mut ciphertexts = list.sub().ok()?;
+            let mut count = 0;
+            while !ciphertexts.is_empty() {
+                ciphertexts.vector().ok()?;
+                ciphertexts.vector().ok()?;
+                count += 1;
+            }
+            Some(count)
+        })
+    }
 }

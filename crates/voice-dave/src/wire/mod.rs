@@ -24,6 +24,7 @@ mod reader;
 mod sign;
 #[cfg(feature = "signature")]
 mod signature;
+mod tree;
 mod welcome;
 
 use std::{error::Error, fmt};
@@ -37,6 +38,7 @@ pub use proposal::{
 pub use sign::{key_package_ref, proposal_ref, sign_content};
 #[cfg(feature = "signature")]
 pub use signature::{BadKey, BadSignature, SigningKey, is_public_key, verify};
+pub use tree::TreeShape;
 pub use welcome::{ExternalSender, Secrets, Welcome, WelcomeSecret};
 
 /// The version of MLS, 1.0 (RFC 9420, section 17.4 "protocol versions").

@@ -194,7 +194,7 @@ fn a_forged_removal_does_not_remove() {
     let leaf = commit.iter().skip(21).position(|byte| *byte == 1).unwrap() + 21;
     commit[leaf + 4] = call.leaf_of(3) as u8;
     call.client(2).announce(9, &commit);
-    assert_recovers(call.client(2), 9, Refusal::NothingQueued);
+    assert_recovers(call.client(2), 9, Refusal::UnknownReference);
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn revoking_all_sends_nothing_and_forgets_the_own_commit() {
     client.revoke(&[proposal_ref(&add)]);
     assert_eq!(client.take(), []);
     client.announce(5, &commit);
-    assert_eq!(client.session.stats().refused(Refusal::NothingQueued), 1);
+    assert_eq!(client.session.stats().refused(Refusal::UnknownReference), 1);
 }
 
 #[test]
