@@ -79,6 +79,9 @@ pub(crate) struct ServeArgs {
     /// The address that clients are told, when it is another than the one listened on.
     #[arg(long, value_name = "IP")]
     pub(crate) advertise: Option<IpAddr>,
+    /// Let pages of this origin ask, such as http://127.0.0.1:7800. All others are refused. May be given several times.
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) allow_origin: Vec<String>,
     /// Speak TLS, with a self-signed certificate.
     #[arg(long)]
     pub(crate) tls: bool,

@@ -19,7 +19,20 @@ use crate::{
 };
 
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Error> {
-    let ServeArgs { listen, udp, advertise, tls, cert_out, token, dave, dave_fault, dave_delay, measure, json } = args;
+    let ServeArgs {
+        listen,
+        udp,
+        advertise,
+        allow_origin: origins,
+        tls,
+        cert_out,
+        token,
+        dave,
+        dave_fault,
+        dave_delay,
+        measure,
+        json,
+    } = args;
     process::raise_file_limit();
     let udp = udp.unwrap_or_else(|| (listen.ip(), 0).into());
     if advertise.is_none() && (listen.ip().is_unspecified() || udp.ip().is_unspecified()) {
@@ -27,7 +40,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Error> {
     }
     let token = token.map_or_else(random_token, Ok)?;
     let access = Access { token: token.clone(), session_id: None, server_id: None, channel_id: None, user_id: None };
-    let mut config = ServerConfig { tcp: listen, udp, advertised: advertise, tls, ..ServerConfig::default() };
+    let mut config = ServerConfig { tcp: listen, udp, advertised: advertise, origins, tls, ..ServerConfig::default() };
     config.core.access.push(access);
     config.core.dave = DaveConfig::new(match dave {
         Dave::Required => DaveMode::Required,

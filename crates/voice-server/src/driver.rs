@@ -44,6 +44,15 @@ pub(crate) struct Outbox {
     pub(crate) _alive: oneshot::Sender<()>,
 }
 
+/// Requests and connections that the listener did not let in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Turned {
+    /// Because a limit was reached.
+    pub(crate) limited: u64,
+    /// Because a page in a browser sent them.
+    pub(crate) browsers: u64,
+}
+
 /// The core with its socket and its queues.
 pub(crate) struct Driver {
     pub(crate) core: Core,
@@ -52,7 +61,7 @@ pub(crate) struct Driver {
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) stats: watch::Sender<ServerStats>,
     pub(crate) events: broadcast::Sender<Event>,
-    pub(crate) refused: watch::Receiver<u64>,
+    pub(crate) turned: watch::Receiver<Turned>,
     pub(crate) outboxes: HashMap<ConnectionId, Outbox>,
     pub(crate) slow_readers: u64,
     pub(crate) measuring: Option<Measuring>,
@@ -92,7 +101,7 @@ impl Driver {
                     }
                 }
                 // The listener counts by itself; its end is the server's.
-                refused = self.refused.changed() => if refused.is_err() {
+                turned = self.turned.changed() => if turned.is_err() {
                     return;
                 },
                 inbound = self.inbound.recv() => {
@@ -163,11 +172,13 @@ impl Driver {
 
     fn stats(&self) -> ServerStats {
         let stats = self.core.stats();
+        let turned = *self.turned.borrow();
         ServerStats {
             sends_failed: self.socket.sends_failed,
             receive_overflow: self.socket.overflow(),
             slow_readers: self.slow_readers,
-            refused: stats.refused + *self.refused.borrow(),
+            refused: stats.refused + turned.limited,
+            browsers_refused: turned.browsers,
             ..stats
         }
     }

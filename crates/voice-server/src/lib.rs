@@ -9,6 +9,8 @@ mod core;
 mod credentials;
 mod dave;
 #[cfg(feature = "tokio")]
+mod door;
+#[cfg(feature = "tokio")]
 mod driver;
 mod event;
 #[cfg(feature = "tokio")]

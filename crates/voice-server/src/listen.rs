@@ -11,7 +11,8 @@ use futures_util::{SinkExt, StreamExt};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, UPGRADE,
 };
 use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
@@ -27,7 +28,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message, error::CapacityError};
 use voice_model::CloseCode;
 
-use crate::driver::{Inbound, Outbound, Outbox};
+use crate::door::{Door, Stranger};
+use crate::driver::{Inbound, Outbound, Outbox, Turned};
 use crate::stream::Stream;
 use crate::{ConnectionId, CoreConfig};
 
@@ -50,7 +52,8 @@ pub(crate) struct Listener {
     pub(crate) inbound: mpsc::Sender<Inbound>,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) slots: Arc<Semaphore>,
-    pub(crate) refused: watch::Sender<u64>,
+    pub(crate) door: Door,
+    pub(crate) turned: watch::Sender<Turned>,
     pub(crate) numbers: AtomicU64,
     pub(crate) outbox_len: usize,
 }
@@ -78,7 +81,19 @@ impl Listener {
     }
 
     fn refuse(&self) {
-        self.refused.send_modify(|count| *count += 1);
+        self.turned.send_modify(|turned| turned.limited += 1);
+    }
+
+    /// Refuses what comes from a page, before anything else of it is looked at.
+    fn stranger(&self, request: &Request) -> Option<Response> {
+        let all = |name: HeaderName| request.headers().get_all(name).iter().map(HeaderValue::as_bytes);
+        let target = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+        let stranger = self.door.check(all(ORIGIN), all(HOST).chain(target)).err()?;
+        self.turned.send_modify(|turned| turned.browsers += 1);
+        Some(match stranger {
+            Stranger::Origin => text(StatusCode::FORBIDDEN, "pages of this origin may not come here"),
+            Stranger::Host => text(StatusCode::MISDIRECTED_REQUEST, "this server is not the host that was asked for"),
+        })
     }
 
     async fn serve(self: Arc<Self>, tcp: TcpStream, slot: OwnedSemaphorePermit) {
@@ -118,6 +133,9 @@ impl Listener {
         mut request: Request,
         upgraded: mpsc::Sender<(hyper::upgrade::OnUpgrade, String)>,
     ) -> Response {
+        if let Some(refusal) = self.stranger(&request) {
+            return refusal;
+        }
         let path = request.uri().path();
         if path.starts_with("/api") {
             return self.api(&request).await;

@@ -12,7 +12,8 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use voice_model::{ChannelId, CloseCode, GuildId, SessionId, Token, UserId};
 
-use crate::driver::{Driver, Order};
+use crate::door::{Door, Loopback};
+use crate::driver::{Driver, Order, Turned};
 use crate::events::Events;
 use crate::listen::{Listener, listen};
 use crate::random::Random;
@@ -29,6 +30,11 @@ pub struct ServerConfig {
     pub udp: SocketAddr,
     /// The address clients are told, when it is not the one that is listened on.
     pub advertised: Option<IpAddr>,
+    /// Origins of pages that may ask here, as browsers write them: `http://127.0.0.1:7800`. A request with any other
+    /// `Origin` is answered with 403, on every path: no bot sends one, and no page has business with a bot's server. A server
+    /// on loopback without `advertised` also answers requests for another `Host` than itself with 421, because a page can
+    /// have its own name mean this machine. None by default.
+    pub origins: Vec<String>,
     /// Whether TLS is spoken, with a self-signed certificate.
     pub tls: bool,
     /// What everything random is derived from; `None` asks the system.
@@ -51,6 +57,7 @@ impl Default for ServerConfig {
             tcp: loopback,
             udp: loopback,
             advertised: None,
+            origins: Vec::new(),
             tls: false,
             seed: None,
             max_connections: 32_768,
@@ -68,6 +75,7 @@ impl fmt::Debug for ServerConfig {
             .field("tcp", &self.tcp)
             .field("udp", &self.udp)
             .field("advertised", &self.advertised)
+            .field("origins", &self.origins)
             .field("tls", &self.tls)
             .field("max_connections", &self.max_connections)
             .field("max_unread", &self.max_unread)
@@ -115,8 +123,18 @@ impl Server {
     ///
     /// Returns [`BindError`] when a socket cannot be opened, or a certificate or a seed not be made.
     pub async fn bind(config: ServerConfig) -> Result<Self, BindError> {
-        let ServerConfig { tcp, udp, advertised, tls, seed, max_connections, max_unread, media_buffer_len, mut core } =
-            config;
+        let ServerConfig {
+            tcp,
+            udp,
+            advertised,
+            origins,
+            tls,
+            seed,
+            max_connections,
+            max_unread,
+            media_buffer_len,
+            mut core,
+        } = config;
         let seed = seed.map_or_else(tls::seed, Ok)?;
         let listening = listen(tcp).map_err(BindError::Tcp)?;
         let tcp = listening.local_addr().map_err(BindError::Tcp)?;
@@ -138,13 +156,17 @@ impl Server {
         let (inbound, inbound_queue) = mpsc::channel(INBOUND_QUEUE_LEN);
         let (events, _) = broadcast::channel(EVENT_QUEUE_LEN);
         let (stats_writer, stats) = watch::channel(ServerStats::default());
-        let (refused, refused_reader) = watch::channel(0);
+        let (turned, turned_reader) = watch::channel(Turned::default());
+        let default_port = if tls.is_some() { 443 } else { 80 };
+        let loopback =
+            (advertised.is_none() && tcp.ip().is_loopback()).then_some(Loopback { port: tcp.port(), default_port });
         let listener = Arc::new(Listener {
             config: core.clone(),
             inbound,
             tls: tls.as_ref().map(|tls| tls.acceptor.clone()),
             slots: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
-            refused,
+            door: Door { origins, loopback },
+            turned,
             numbers: AtomicU64::new(0),
             outbox_len: max_unread.max(1),
         });
@@ -155,7 +177,7 @@ impl Server {
             orders: order_queue,
             stats: stats_writer,
             events: events.clone(),
-            refused: refused_reader,
+            turned: turned_reader,
             outboxes: HashMap::new(),
             slow_readers: 0,
             measuring: None,

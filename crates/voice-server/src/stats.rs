@@ -30,6 +30,9 @@ pub struct ServerStats {
     pub slow_readers: u64,
     /// Connections refused or dropped because a limit was reached.
     pub refused: u64,
+    /// Requests that a page in a browser sent, by their `Origin` or `Host`; see
+    /// [`ServerConfig::origins`](crate::ServerConfig::origins).
+    pub browsers_refused: u64,
     /// Credentials forgotten because there were too many.
     pub grants_evicted: u64,
     /// Messages and datagrams held back by a fault that did not fit its queue.

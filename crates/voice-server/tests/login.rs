@@ -24,7 +24,8 @@ async fn start(tls: bool) -> Server {
 /// The head and body of the answer to a request written by hand.
 async fn get(server: &Server, path: &str, headers: &str) -> (String, String) {
     let mut stream = dial(server, "127.0.0.1").await;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
+    let host = server.tcp_addr();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
     within(stream.write_all(request.as_bytes())).await.unwrap();
     let mut answer = Vec::new();
     // A TLS peer that closes without saying so is an error here, after everything was read.
