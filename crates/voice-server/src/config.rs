@@ -50,6 +50,9 @@ pub struct CoreConfig {
     pub report_interval: Duration,
     /// The close code for media without op 5 or with a foreign SSRC; `None` only drops it.
     pub on_bad_media: Option<CloseCode>,
+    /// How long op 5 may take longer than the first media that it announces. They travel in different ways, so media may
+    /// come first: it is dropped, and only if op 5 does not come in this time the client is closed.
+    pub speaking_patience: Duration,
     /// The close code the old voice connection gets when its user is moved or re-homed;
     /// `None` leaves it open.
     pub on_move: Option<CloseCode>,
@@ -87,6 +90,7 @@ impl Default for CoreConfig {
             replay_before_resumed: false,
             report_interval: REPORT_INTERVAL,
             on_bad_media: Some(CloseCode::BAD_REQUEST),
+            speaking_patience: SPEAKING_PATIENCE,
             on_move: Some(CloseCode::DISCONNECTED),
             forward_every_speaking: false,
             discovery_opens_reception: false,
@@ -255,6 +259,9 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(13_750);
 
 /// The usual interval of the main gateway: Discord docs, Gateway, "Hello Event".
 const GATEWAY_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(41_250);
+
+/// More than a retransmission of TCP takes. Not documented; bots that announce "speaking" and send at once are heard.
+const SPEAKING_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long a lost connection may be resumed. Not documented; resumes within a minute work.
 const SESSION_LIFETIME: Duration = Duration::from_secs(60);

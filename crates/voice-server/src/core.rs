@@ -173,6 +173,7 @@ impl Core {
                 }
                 Timer::Outbox(connection) => self.release(now, connection),
                 Timer::Expiry(session) => self.end_session(now, session, None),
+                Timer::Speaking(session) => self.lose_patience(now, session),
                 Timer::Report(session) => self.report(now, session, sink),
                 Timer::Datagram => self.release_datagrams(now, sink),
                 Timer::Dispatch => self.release_dispatches(now),

@@ -116,7 +116,7 @@ impl Ended {
             unauthentic: after.packets_unauthentic - before.packets_unauthentic,
             malformed: after.packets_malformed - before.packets_malformed,
             unknown: after.packets_unknown - before.packets_unknown,
-            refused: after.packets_refused - before.packets_refused,
+            refused: after.packets_refused + after.packets_early - before.packets_refused - before.packets_early,
             not_sent: after.sends_failed - before.sends_failed,
             closes: after.closes - before.closes,
             sessions: after.sessions,

@@ -196,11 +196,16 @@ impl Core {
             }
         };
         let Some(session) = self.sessions.get_mut(key) else { return };
-        if session.ssrc != header.ssrc.get() || session.speaking.is_none() {
-            let connection = session.connection;
+        if session.ssrc != header.ssrc.get() {
             self.stats.packets_refused += 1;
-            if let (Some(id), Some(code)) = (connection, self.config.on_bad_media) {
-                self.close(now, id, code);
+            self.refuse_media(now, key);
+            return;
+        }
+        if session.speaking.is_none() {
+            self.stats.packets_early += 1;
+            if session.patience.is_none() {
+                let until = now + self.config.speaking_patience;
+                session.patience = Some(self.timers.arm(until, Timer::Speaking(key)));
             }
             return;
         }
@@ -222,6 +227,21 @@ impl Core {
             self.stats.packets_muted += 1;
         } else if let Some(plain) = datagram.get(..plain_len) {
             self.forward(now, key, room, header, plain, sink);
+        }
+    }
+
+    /// Op 5 has not come although media did.
+    pub(crate) fn lose_patience(&mut self, now: Instant, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.patience = None;
+        self.refuse_media(now, key);
+    }
+
+    /// Closes a client for what it sends; one whose connection is lost may still say what it has to.
+    fn refuse_media(&mut self, now: Instant, key: SessionKey) {
+        let connection = self.sessions.get(key).and_then(|session| session.connection);
+        if let (Some(id), Some(code)) = (connection, self.config.on_bad_media) {
+            self.close(now, id, code);
         }
     }
 

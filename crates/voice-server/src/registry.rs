@@ -34,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) ssrc: u32,
     /// What the others were told; `None` before the first op 5.
     pub(crate) speaking: Option<SpeakingFlags>,
+    /// Until when op 5 has to follow media that came before it.
+    pub(crate) patience: Option<TimerId>,
     /// Where the client's datagrams come from.
     pub(crate) address: Option<SocketAddr>,
     /// A datagram has come from there since the key was given out.
@@ -178,6 +180,7 @@ pub(crate) mod tests {
             replay: Replay::new(4),
             ssrc,
             speaking: None,
+            patience: None,
             address: None,
             heard: false,
             wants_media: true,

@@ -53,6 +53,7 @@ impl Core {
             replay: Replay::new(self.config.replay_len),
             ssrc,
             speaking: None,
+            patience: None,
             address: None,
             heard: false,
             wants_media: true,
@@ -95,7 +96,10 @@ impl Core {
         session.connection = Some(id);
         session.version = version;
         let (guild, user, expiry) = (session.guild, session.user, session.expiry.take());
+        let patience = session.patience.take();
         self.timers.disarm(expiry);
+        // What was said on the lost connection may have been lost with it.
+        self.timers.disarm(patience);
         self.attach(id, version, key);
         self.stats.resumes += 1;
         self.event(Event::Resumed { guild, user });
@@ -167,6 +171,7 @@ impl Core {
         self.leave_room(now, key);
         let Some(session) = self.sessions.remove(key) else { return };
         self.timers.disarm(session.expiry);
+        self.timers.disarm(session.patience);
         if let Some(id) = session.connection {
             if let Some(connection) = self.connections.get_mut(&id) {
                 connection.role = Role::Voice { version: session.version, session: None };

@@ -67,7 +67,9 @@ pub struct ServerStats {
     pub packets_not_opus: u64,
     /// Packets of users whom a moderator has muted, or a stage suppresses: not forwarded.
     pub packets_muted: u64,
-    /// Media without op 5 or with a foreign SSRC.
+    /// Media that came before op 5: dropped, because op 5 may still be on its way.
+    pub packets_early: u64,
+    /// Media with a foreign SSRC, and RTCP before a key was chosen.
     pub packets_refused: u64,
     /// Datagrams a fault dropped.
     pub faults_dropped: u64,

@@ -16,6 +16,8 @@ pub(crate) enum Timer {
     Outbox(ConnectionId),
     /// The session's lost connection was not resumed in time.
     Expiry(SessionKey),
+    /// The session sends media, and op 5 has not come.
+    Speaking(SessionKey),
     /// The session's next receiver report is due.
     Report(SessionKey),
     /// A delayed datagram is due.

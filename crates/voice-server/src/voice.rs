@@ -169,7 +169,7 @@ impl Core {
             return self.config.on_bad_media.map_or(Ok(()), Err);
         }
         let flags = speaking.speaking;
-        let (guild, user) = (session.guild, session.user);
+        let (guild, user, patience) = (session.guild, session.user, session.patience.take());
         // The service tells of the first op 5 and of changes of the mode, not of every burst.
         let news = match session.speaking {
             None => true,
@@ -179,6 +179,7 @@ impl Core {
         if told {
             session.speaking = Some(flags);
         }
+        self.timers.disarm(patience);
         self.event(Event::Speaking { guild, user, flags });
         if told {
             self.announce_speaking(now, key);
