@@ -51,7 +51,11 @@ impl Connector {
     }
 
     fn from_roots(roots: RootCertStore) -> Self {
-        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let provider = aws_lc_rs::default_provider();
+        // A process's first random bytes take 20 ms and more, with or without TLS: they are drawn before there is a call to
+        // wait for them. Whether there are any, each handshake finds out for itself.
+        let _ = provider.secure_random.fill(&mut [0; 32]);
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .expect("the provider supports the default versions");
         Self { tls: Arc::new(builder.with_root_certificates(roots).with_no_client_auth()) }
