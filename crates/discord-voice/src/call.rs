@@ -83,6 +83,8 @@ pub struct CallSession {
     own: (bool, bool),
     /// Frames could flow at some time: this is no join any more.
     was_established: bool,
+    /// For how long the call was on its way from another process, until its stream goes on.
+    away: Option<Duration>,
     outputs: VecDeque<CallOutput>,
 }
 
@@ -159,6 +161,7 @@ impl CallSession {
             speaking: false,
             own: (false, false),
             was_established: false,
+            away: None,
             outputs: VecDeque::new(),
         }
     }

@@ -1,6 +1,11 @@
 //! A call on its way from one process to another.
 
-use std::{error::Error, fmt, net::SocketAddr};
+use std::{
+    error::Error,
+    fmt,
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 use serde::{Deserialize, Serialize};
 use voice_crypto::Mode;
@@ -47,6 +52,9 @@ pub(crate) struct Parts {
     rtp_timestamp: u32,
     nonce: u32,
     packets_left: u32,
+    /// Microseconds since 1970; writers of earlier versions do not tell.
+    #[serde(default)]
+    given_up_at: Option<u64>,
     speaking: bool,
     self_mute: bool,
     self_deaf: bool,
@@ -75,6 +83,8 @@ pub(crate) struct Attached {
     /// Where the media server sends to.
     pub(crate) local: SocketAddr,
     pub(crate) position: StreamPosition,
+    /// When it was given up.
+    pub(crate) given_up_at: Option<SystemTime>,
     pub(crate) speaking: bool,
     pub(crate) speakers: Vec<(Ssrc, UserId)>,
     pub(crate) encryption: CallState,
@@ -120,8 +130,20 @@ impl Handover {
     }
 
     pub(crate) fn new(attached: &Attached) -> Self {
-        let Attached { session, mode, key, ssrc, server, local, position, speaking, speakers, encryption, own } =
-            attached;
+        let Attached {
+            session,
+            mode,
+            key,
+            ssrc,
+            server,
+            local,
+            position,
+            given_up_at,
+            speaking,
+            speakers,
+            encryption,
+            own,
+        } = attached;
         Self(Parts {
             version: FORMAT,
             channel_id: session.identity.channel_id.get(),
@@ -140,6 +162,9 @@ impl Handover {
             rtp_timestamp: position.timestamp.get(),
             nonce: position.nonce,
             packets_left: position.packets_left,
+            given_up_at: given_up_at
+                .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
+                .and_then(|since| u64::try_from(since.as_micros()).ok()),
             speaking: *speaking,
             self_mute: own.0,
             self_deaf: own.1,
@@ -176,6 +201,9 @@ impl Handover {
                 nonce: parts.nonce,
                 packets_left: parts.packets_left,
             },
+            given_up_at: parts
+                .given_up_at
+                .and_then(|micros| SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(micros))),
             speaking: parts.speaking,
             speakers: parts.speakers.iter().map(|(ssrc, user)| (Ssrc::new(*ssrc), UserId::new(*user))).collect(),
             encryption: CallState {

@@ -1,6 +1,10 @@
 //! Giving a call up for another process, and taking one over.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use voice_crypto::SecretKey;
 use voice_model::SessionId;
@@ -15,7 +19,8 @@ use crate::{
 
 impl CallSession {
     /// Takes over a call that another process has given up; the first outputs ask for a WebSocket and for the media
-    /// socket. The session is resumed, sequence numbers, times and nonces go on. Whatever the main gateway says of the call
+    /// socket. The session is resumed, sequence numbers, times and nonces go on: the stream's time by how long the call was on
+    /// its way, as `wall`, the time of day, and that of the process before tell. Whatever the main gateway says of the call
     /// is the caller's business until [`follow`](Self::follow).
     ///
     /// # Errors
@@ -23,12 +28,25 @@ impl CallSession {
     /// [`HandoverError`]: the call is not one of this version.
     pub fn attach(
         now: Instant,
+        wall: SystemTime,
         config: Arc<Config>,
         handover: &Handover,
         seed: [u8; 32],
     ) -> Result<Self, HandoverError> {
-        let Attached { session, mode, key, ssrc, server, local, position, speaking, speakers, encryption, own } =
-            handover.parts()?;
+        let Attached {
+            session,
+            mode,
+            key,
+            ssrc,
+            server,
+            local,
+            position,
+            given_up_at,
+            speaking,
+            speakers,
+            encryption,
+            own,
+        } = handover.parts()?;
         let Detached { identity, sequence, .. } = session;
         let mut call = Self::without_server(now, config, (identity.user_id, identity.channel_id), seed);
         let (seed, session_config) = (call.rng.u64(..), Arc::new(call.config.session.clone()));
@@ -40,6 +58,9 @@ impl CallSession {
         for (ssrc, user) in &speakers {
             receiver.bind(now, *ssrc, *user);
         }
+        // A clock that was set meanwhile must not tear the stream apart.
+        let away = given_up_at.and_then(|at| wall.duration_since(at).ok()).unwrap_or_default();
+        call.away = Some(away.min(MAX_AWAY));
         (call.speakers, call.own) = (speakers, own);
         call.link = Some(Link { key, server });
         call.phase = Phase::Reopening(Box::new((sender, receiver)));
@@ -56,8 +77,8 @@ impl CallSession {
 
     /// Gives up a connected call for another process to [take over](Self::attach): without a word to the main gateway, and
     /// in a way that keeps the session on the voice server. `local` is the address of the media socket, which must be
-    /// closed by then, and `position` that of the sending half. `None`, and nothing happens, if the call is not connected.
-    pub fn detach(&mut self, local: SocketAddr, position: StreamPosition) -> Option<Handover> {
+    /// closed by then, `position` that of the sending half, and `wall` the time of day. `None`, and nothing happens, if the call is not connected.
+    pub fn detach(&mut self, local: SocketAddr, position: StreamPosition, wall: SystemTime) -> Option<Handover> {
         if !self.can_detach() {
             return None;
         }
@@ -74,6 +95,7 @@ impl CallSession {
             server: link.server,
             local,
             position,
+            given_up_at: Some(wall),
             speaking: self.speaking,
             speakers: std::mem::take(&mut self.speakers),
             encryption: self.encrypted_call(),
@@ -108,3 +130,6 @@ impl CallSession {
         matches!(self.phase, Phase::Established)
     }
 }
+
+/// The longest time that a call is taken to have been on its way: no voice server keeps a session as long.
+const MAX_AWAY: Duration = Duration::from_secs(300);

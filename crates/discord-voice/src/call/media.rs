@@ -106,7 +106,12 @@ impl CallSession {
     pub(super) fn start_media(&mut self, now: Instant) {
         let until = later(now, self.config.e2ee_timeout);
         let Phase::Confirming(halves) = std::mem::replace(&mut self.phase, Phase::Keying { until }) else { return };
-        let (sender, receiver) = *halves;
+        let (mut sender, receiver) = *halves;
+        if let Some(away) = self.away.take() {
+            // Listeners wait for what the stream's time says: it has gone on since the other process sent its last frame.
+            let passed = away + now.saturating_duration_since(self.started);
+            sender.skip(u32::try_from(passed.as_millis() / 20).unwrap_or(u32::MAX));
+        }
         self.times.confirmed = Some(now.saturating_duration_since(self.started));
         self.outputs.push_back(CallOutput::Media(MediaCommand::Start(Box::new(sender), Box::new(receiver))));
         self.check_keyed(now);

@@ -1,9 +1,12 @@
 //! What a call asks of the one media socket.
 
+use std::time::SystemTime;
+
 use voice_model::{GuildId, SessionId, Token};
 use voice_udp::DISCOVERY_LEN;
 
 use super::*;
+use crate::Handover;
 
 /// What a call asked for: texts to the gateway, and how often a media socket was to be opened.
 #[derive(Default)]
@@ -11,10 +14,17 @@ struct Asked {
     texts: Vec<String>,
     opened: u32,
     requests: Vec<[u8; DISCOVERY_LEN]>,
-    has_media: bool,
+    sender: Option<Box<Sender>>,
 }
 
 impl Asked {
+    /// The answer to the last heartbeat.
+    fn acknowledge(&self) -> String {
+        let heartbeat = self.texts.iter().rev().find(|text| text.contains(r#""op":3,"#)).expect("op 3 confirms op 5");
+        let nonce = heartbeat.split(r#""t":"#).nth(1).and_then(|rest| rest.split([',', '}']).next()).expect("a nonce");
+        format!(r#"{{"op":6,"d":{{"t":{nonce}}}}}"#)
+    }
+
     fn drain(&mut self, call: &mut CallSession) {
         loop {
             match call.poll_output() {
@@ -22,17 +32,20 @@ impl Asked {
                 CallOutput::Ws(WsAction::Text(text)) => self.texts.push(text),
                 CallOutput::Udp(UdpAction::Open(_)) => self.opened += 1,
                 CallOutput::Udp(UdpAction::Send(request)) => self.requests.push(request),
-                CallOutput::Media(MediaCommand::Start(..)) => self.has_media = true,
+                CallOutput::Media(MediaCommand::Start(sender, _)) => self.sender = Some(sender),
                 _ => {}
             }
         }
     }
 }
 
-#[test]
 #[expect(clippy::disallowed_methods, reason = "an instant can only come from the clock")]
-fn w8_the_address_that_is_told_is_that_of_the_socket_that_media_uses() {
-    let now = Instant::now();
+fn start() -> Instant {
+    Instant::now()
+}
+
+/// A call whose halves are with its media thread.
+fn connected(now: Instant) -> (CallSession, Asked) {
     let info = Identity {
         channel_id: ChannelId::new(3),
         endpoint: "voice.example.net".parse().expect("an endpoint"),
@@ -71,11 +84,56 @@ fn w8_the_address_that_is_told_is_that_of_the_socket_that_media_uses() {
     );
     call.handle_input(now, CallInput::Ws(Input::Text(&description)));
     asked.drain(&mut call);
-    let heartbeat = asked.texts.iter().rev().find(|text| text.contains(r#""op":3,"#)).expect("op 3 confirms op 5");
-    let nonce = heartbeat.split(r#""t":"#).nth(1).and_then(|rest| rest.split([',', '}']).next()).expect("a nonce");
-    let acknowledged = format!(r#"{{"op":6,"d":{{"t":{nonce}}}}}"#);
-    call.handle_input(now, CallInput::Ws(Input::Text(&acknowledged)));
+    call.handle_input(now, CallInput::Ws(Input::Text(&asked.acknowledge())));
     asked.drain(&mut call);
-    assert!(asked.has_media);
+    assert!(asked.sender.is_some());
     assert_eq!(asked.opened, 1, "the halves go to the socket that was discovered with");
+    (call, asked)
+}
+
+#[test]
+fn w8_the_address_that_is_told_is_that_of_the_socket_that_media_uses() {
+    connected(start());
+}
+
+#[test]
+fn the_streams_time_goes_on_while_a_call_is_on_its_way_to_another_process() {
+    let local = "127.0.0.1:40000".parse().expect("an address");
+    let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    // How long it was on its way by the clock, how long the resume takes, and the frames of 20 ms that are.
+    for (start_of_day, passed, resumed_after, frames) in [
+        (noon, 0, 0, 0),
+        (noon, 500, 0, 25),
+        (noon, 480, 60, 27),
+        (noon, 86_400_000, 0, 15_000),
+        // The clock was set back.
+        (noon - Duration::from_secs(3_600), 500, 40, 2),
+    ] {
+        let now = start();
+        let (mut call, asked) = connected(now);
+        let position = asked.sender.expect("it is connected").position();
+        let handover = call.detach(local, position, noon).expect("it is connected");
+        let handover = Handover::decode(&handover.encode()).expect("what was written");
+
+        let wall = start_of_day + Duration::from_millis(passed);
+        let mut call = CallSession::attach(now, wall, Arc::new(Config::default()), &handover, [8; 32]).expect("a call");
+        let mut asked = Asked::default();
+        asked.drain(&mut call);
+        call.handle_input(now, CallInput::UdpOpened);
+        let now = now + Duration::from_millis(resumed_after);
+        call.handle_input(now, CallInput::Ws(Input::Connected));
+        for text in [r#"{"op":8,"d":{"v":8,"heartbeat_interval":41250}}"#, r#"{"op":9,"d":null}"#] {
+            call.handle_input(now, CallInput::Ws(Input::Text(text)));
+            asked.drain(&mut call);
+        }
+        call.handle_input(now, CallInput::Ws(Input::Text(&asked.acknowledge())));
+        asked.drain(&mut call);
+        let after = asked.sender.expect("the stream goes on").position();
+        assert_eq!(after.sequence, position.sequence);
+        assert_eq!(
+            after.timestamp.get().wrapping_sub(position.timestamp.get()),
+            frames * 960,
+            "{passed} ms on the way"
+        );
+    }
 }

@@ -25,6 +25,7 @@ use super::{
     ring::ReceiveSink,
     shard::{Route, ShardCommand, Shards},
     shared::{CallShared, LinkFault},
+    wall,
 };
 use crate::{
     CallCommand, CallCounters, CallInput, CallOutput, CallSession, Config, ConnectionState, EndReason, Event,
@@ -189,7 +190,7 @@ pub(crate) fn start(
 }
 
 fn take_over(config: Arc<Config>, handover: &Handover) -> CallSession {
-    CallSession::attach(clock(), config, handover, seed()).expect("it was checked when it was read")
+    CallSession::attach(clock(), wall(), config, handover, seed()).expect("it was checked when it was read")
 }
 
 struct Control {
@@ -398,7 +399,7 @@ impl Control {
         self.command_shard(ShardCommand::Detach(sender)).await;
         match place.await {
             Ok((local, position)) => {
-                if let Some(handover) = self.call.detach(local, position) {
+                if let Some(handover) = self.call.detach(local, position, wall()) {
                     let _ = answer.send(handover);
                 }
             }

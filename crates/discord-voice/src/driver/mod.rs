@@ -10,7 +10,7 @@ mod ring;
 mod shard;
 mod shared;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use control::{
     CallParts, ControlCommand, ControlState, GatewaySignal, Listeners, MainGatewayCall, OnEnd, Origin, start,
@@ -30,6 +30,12 @@ pub use shared::MediaStats;
 #[expect(clippy::disallowed_methods, reason = "the driver is where the clock is read")]
 pub(crate) fn clock() -> Instant {
     Instant::now()
+}
+
+/// The time of day, which other processes know too.
+#[expect(clippy::disallowed_methods, reason = "the driver is where the clock is read")]
+fn wall() -> SystemTime {
+    SystemTime::now()
 }
 
 /// The first instant from `at` on that is a whole number of steps after the epoch: where calls wait for each other, so that
