@@ -25,6 +25,8 @@ pub(crate) struct Link {
     /// What is added to a sender's sequence, by its SSRC.
     offsets: HashMap<u32, u16>,
     reception: Reception,
+    /// Of the newest packet that came.
+    newest: Option<(Sequence, Timestamp)>,
 }
 
 impl Link {
@@ -35,7 +37,20 @@ impl Link {
             sealer: Sealer::new(mode, key, first_nonce).with_suffix_order(order),
             offsets: HashMap::new(),
             reception: Reception::new(ssrc),
+            newest: None,
         }
+    }
+
+    /// Whether an authentic packet is newer than all before it. One that was recorded and sent again is not, and its
+    /// timestamp tells for half a day after its number has come round.
+    fn advances(&mut self, header: &RtpHeader) -> bool {
+        let is_newest = self.newest.is_none_or(|(sequence, timestamp)| {
+            header.sequence.distance(sequence) > 0 && header.timestamp.distance(timestamp) >= 0
+        });
+        if is_newest {
+            self.newest = Some((header.sequence, header.timestamp));
+        }
+        is_newest
     }
 
     /// Lets go of a sender that left.
@@ -102,7 +117,9 @@ impl Core {
             self.stats.faults_dropped += 1;
             return;
         }
-        // Nothing proves who sent this, so it does not move a client that has its key.
+        // Nothing proves who sent this, so it does not move a client that has its key: that is for its media, or for
+        // its next op 1, which says the address that it found.
+        session.discovered = Some(from);
         if session.link.is_none() || session.address.is_none() {
             session.heard |= self.config.discovery_opens_reception && session.link.is_some();
             self.sessions.bind_address(key, from);
@@ -212,11 +229,13 @@ impl Core {
         session.heard = true;
         let is_kept_silent = session.restrictions.mute || session.restrictions.suppress;
         let room = RoomId { guild: session.guild, channel: session.channel };
+        let mut is_newest = false;
         if let Some(link) = session.link.as_mut() {
+            is_newest = link.advances(&header);
             let arrival = Timestamp::from_duration(now.saturating_duration_since(self.started), OPUS_CLOCK_HZ);
             link.reception.receive(header.sequence, header.timestamp, arrival);
         }
-        if session.address != Some(from) {
+        if session.address != Some(from) && is_newest {
             self.sessions.bind_address(key, from);
         }
         self.stats.packets_opened += 1;

@@ -38,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) patience: Option<TimerId>,
     /// Where the client's datagrams come from.
     pub(crate) address: Option<SocketAddr>,
+    /// Where the newest discovery came from. Anybody can send one.
+    pub(crate) discovered: Option<SocketAddr>,
     /// A datagram has come from there since the key was given out.
     pub(crate) heard: bool,
     /// False when the client asked for no media at all (op 15).
@@ -182,6 +184,7 @@ pub(crate) mod tests {
             speaking: None,
             patience: None,
             address: None,
+            discovered: None,
             heard: false,
             wants_media: true,
             restrictions: Restrictions::default(),

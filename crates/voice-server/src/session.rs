@@ -55,6 +55,7 @@ impl Core {
             speaking: None,
             patience: None,
             address: None,
+            discovered: None,
             heard: false,
             wants_media: true,
             restrictions: self.gateway.states.restrictions(identify.server_id, identify.user_id),

@@ -137,12 +137,14 @@ impl Core {
         session.link = Some(Link::new(mode, secret, first_nonce, self.config.suffix_order, Ssrc::new(session.ssrc)));
         session.heard = self.config.discovery_opens_reception && session.address.is_some();
         let (guild, user) = (session.guild, session.user);
-        // Discovery saw the address itself; what the client says is for those who skip it.
+        // Discovery saw the address itself; what the client says is for those who skip it, and for those whose socket is
+        // another than it was.
         let said = select.data.address.parse::<IpAddr>().ok();
-        if let (None, Some(ip), port @ 1..) = (session.address, said, select.data.port) {
+        if let (Some(ip), port @ 1..) = (said, select.data.port) {
             let address = SocketAddr::new(ip, port);
-            // It is only said, so it takes nothing from a client that is known there.
-            if self.sessions.by_address(address).is_none() {
+            // What is only said takes nothing from a client that is known there.
+            let is_found = session.discovered == Some(address);
+            if is_found || session.address.is_none() && self.sessions.by_address(address).is_none() {
                 self.sessions.bind_address(key, address);
             }
         }

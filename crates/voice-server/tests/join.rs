@@ -6,6 +6,7 @@ mod common;
 
 use common::raw::{Member, Ws, within};
 use serde_json::json;
+use tokio::net::UdpSocket;
 use voice_crypto::Mode;
 use voice_model::{CloseCode, GuildId, SessionId, Token, UserId};
 use voice_server::{Access, DEFAULT_CHANNEL, DEFAULT_GUILD, Server, ServerConfig, Ticket};
@@ -96,4 +97,35 @@ async fn one_standing_token_serves_any_guild_and_user() {
         Member::join(&server, &ticket, Mode::Aes256GcmRtpsize).await;
     }
     assert_eq!(server.stats().joins, 3);
+}
+
+#[tokio::test]
+async fn a_client_whose_socket_changes_with_a_resume_is_heard_and_hears() {
+    let server = start(false).await;
+    let ticket_of_alice = ticket(&server, ALICE);
+    let mut alice = Member::join(&server, &ticket_of_alice, Mode::Aes256GcmRtpsize).await;
+    let ticket_of_bob = ticket(&server, BOB);
+    let mut bob = Member::join(&server, &ticket_of_bob, Mode::Aes256GcmRtpsize).await;
+    alice.frame(b"before").await;
+    assert_eq!(bob.hear().await.1, b"before");
+
+    server.close_voice(ALICE, CloseCode::VOICE_SERVER_CRASHED);
+    assert_eq!(alice.ws.closed().await, Some(4015));
+    alice.ws = Ws::open(&server, "/?v=8").await;
+    alice
+        .ws
+        .send(json!({ "op": 7, "d": {
+            "server_id": ticket_of_alice.server_id.to_string(),
+            "session_id": ticket_of_alice.session_id.expose(),
+            "token": ticket_of_alice.token.expose(),
+        }}))
+        .await;
+    alice.ws.until(9).await;
+    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    udp.connect(server.udp_addr()).await.unwrap();
+    alice.udp = udp;
+    alice.frame(b"after").await;
+    assert_eq!(bob.hear().await.1, b"after");
+    bob.frame(b"answer").await;
+    assert_eq!(alice.hear().await.1, b"answer");
 }
