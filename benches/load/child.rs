@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, Signal, kill_process},
+};
 
 use crate::{error::Error, measuring::now};
 
@@ -65,6 +68,13 @@ impl Child {
                 Err(source) => return Err(Error::Read { name: self.name, source }),
             }
         }
+    }
+
+    /// Asks it to end, as a service manager does.
+    pub(crate) fn terminate(&self) {
+        let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
+        // Gone already is what is wanted.
+        let _ = id.map(|id| kill_process(id, Signal::TERM));
     }
 
     /// Says that nothing more comes, and gives it a while to end by itself.

@@ -56,9 +56,10 @@ impl OwnServer {
         answer(self.0.line(ANSWER_LIMIT)?)
     }
 
-    /// Stops it.
+    /// Stops it, in order: it has a file to remove.
     pub(crate) fn stop(self) {
-        drop(self.0);
+        self.0.terminate();
+        self.0.finish(STOP_LIMIT);
     }
 }
 
@@ -106,6 +107,9 @@ const NAME: &str = "the voice server";
 
 /// How long the server may take until it listens.
 const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long it may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long it may take to answer, busy as it is.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);

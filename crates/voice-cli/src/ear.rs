@@ -1,6 +1,6 @@
 //! Listens to a call: counts, compares, records.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use discord_voice::{EndReason, Receive, Received, VoiceClient};
 use tokio::{
@@ -70,28 +70,57 @@ impl Ear {
     }
 }
 
+/// When to stop listening.
+struct End {
+    stopped: oneshot::Receiver<Lingering>,
+    /// How long it has to be quiet, and the latest moment; once it was asked for.
+    ending: Option<(Duration, Instant)>,
+    /// What may still come after that moment: it waits already.
+    left: usize,
+}
+
+impl End {
+    const fn new(stopped: oneshot::Receiver<Lingering>) -> Self {
+        Self { stopped, ending: None, left: CAPACITY.get() }
+    }
+
+    /// What is heard next, if there is something to wait for still. What waits already when it is time to stop was heard
+    /// before that, and comes first.
+    async fn wait_for<T>(&mut self, next: impl Future<Output = T>) -> Option<T> {
+        let mut next = std::pin::pin!(next);
+        if self.ending.is_none() {
+            let lingering = tokio::select! {
+                biased;
+                lingering = &mut self.stopped => lingering,
+                heard = &mut next => return Some(heard),
+            };
+            // A dropped sender wants nothing more either.
+            let Lingering { quiet, longest } = lingering.unwrap_or_default();
+            self.ending = Some((quiet, Instant::now() + longest));
+        }
+        let (quiet, latest) = self.ending?;
+        let now = Instant::now();
+        if now >= latest {
+            self.left = self.left.checked_sub(1)?;
+        }
+        tokio::select! {
+            biased;
+            heard = &mut next => Some(heard),
+            () = sleep_until(latest.min(now + quiet)) => None,
+        }
+    }
+}
+
 async fn listen(
     client: VoiceClient,
     mut receive: Receive,
     mut recorder: Option<Recorder>,
     comparison: Option<Arc<Comparison>>,
-    mut stopped: oneshot::Receiver<Lingering>,
+    stopped: oneshot::Receiver<Lingering>,
 ) -> Result<Heard, Error> {
     let mut heard = Heard::default();
-    let mut ending: Option<(Duration, Instant)> = None;
-    loop {
-        let quiet_at = ending.map(|(quiet, latest)| latest.min(Instant::now() + quiet));
-        let received = tokio::select! {
-            biased;
-            lingering = &mut stopped, if ending.is_none() => {
-                // A dropped sender wants nothing more either.
-                let Lingering { quiet, longest } = lingering.unwrap_or_default();
-                ending = Some((quiet, Instant::now() + longest));
-                continue;
-            }
-            () = sleep_until(quiet_at.unwrap_or_else(Instant::now)), if quiet_at.is_some() => break,
-            received = receive.next() => received,
-        };
+    let mut end = End::new(stopped);
+    while let Some(received) = end.wait_for(receive.next()).await {
         match received {
             Some(Received::Frame { user, timestamp, frame, .. }) => {
                 heard.packets += 1;
@@ -123,3 +152,50 @@ async fn listen(
 
 /// Frames that may wait for this program: ten seconds of one speaker.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_when_it_is_time_to_stop_is_heard() {
+        let (frames, mut heard) = mpsc::unbounded_channel();
+        let (stop, stopped) = oneshot::channel();
+        let mut end = End::new(stopped);
+        for frame in 0..CAPACITY.get() {
+            frames.send(frame).expect("it is read");
+        }
+        stop.send(Lingering::default()).expect("it is waited for");
+        for frame in 0..CAPACITY.get() {
+            assert_eq!(end.wait_for(heard.recv()).await, Some(Some(frame)));
+        }
+        assert_eq!(end.wait_for(heard.recv()).await, None);
+    }
+
+    #[tokio::test]
+    async fn who_goes_on_talking_does_not_keep_the_ear_open() {
+        let (stop, stopped) = oneshot::channel();
+        let mut end = End::new(stopped);
+        stop.send(Lingering::default()).expect("it is waited for");
+        let mut heard = 0;
+        while end.wait_for(std::future::ready(())).await.is_some() {
+            heard += 1;
+        }
+        assert_eq!(heard, CAPACITY.get());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lingering_ends_with_the_quiet_or_at_the_latest_moment() {
+        let lingering = Lingering { quiet: Duration::from_millis(250), longest: Duration::from_secs(1) };
+        for (pause, until) in [(400, 250), (100, 1_000)] {
+            let (stop, stopped) = oneshot::channel();
+            let mut end = End::new(stopped);
+            stop.send(lingering).expect("it is waited for");
+            let start = Instant::now();
+            while end.wait_for(tokio::time::sleep(Duration::from_millis(pause))).await.is_some() {}
+            assert_eq!(start.elapsed(), Duration::from_millis(until), "a frame every {pause} ms");
+        }
+    }
+}

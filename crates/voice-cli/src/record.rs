@@ -26,9 +26,10 @@ pub(crate) async fn run(args: RecordArgs) -> Result<(), Error> {
         Target::Embedded { timeout } => record_demo(recording, &out_name, seconds, timeout).await?,
         Target::Others(others) => {
             let mut call = others.join().await?;
-            say_recording("what is heard", &out_name);
+            let asked_to_stop = process::asked_to_stop();
             let ear = Ear::open(&call.client, Some(recording.begin()?), None);
-            let heard = listen(&mut call, ear, seconds, None).await;
+            say_recording("what is heard", &out_name);
+            let heard = listen(&mut call, ear, asked_to_stop, seconds, None).await;
             let stats = call.client.fresh_stats().await;
             let e2ee = E2eeSummary::new(&call.client, &stats, &stats.media.received.e2ee);
             call.leave().await;
@@ -56,10 +57,11 @@ async fn record_demo(
 ) -> Result<(Heard, CallStats, E2eeSummary), Error> {
     let demo = demo()?;
     let mut embedded = Embedded::start(timeout).await?;
+    let asked_to_stop = process::asked_to_stop();
     say_recording(DEMO_NAME, out_name);
     let ear = Ear::open(&embedded.listener.client, Some(recording.begin()?), None);
     let playback = embedded.player.client.play(demo);
-    let heard = listen(&mut embedded.listener, ear, seconds, Some(playback)).await;
+    let heard = listen(&mut embedded.listener, ear, asked_to_stop, seconds, Some(playback)).await;
     let stats = embedded.listener.client.fresh_stats().await;
     let e2ee = E2eeSummary::new(&embedded.listener.client, &stats, &stats.media.received.e2ee);
     embedded.stop().await;
@@ -70,6 +72,7 @@ async fn record_demo(
 async fn listen(
     call: &mut Call,
     mut ear: Ear,
+    asked_to_stop: impl Future<Output = ()>,
     seconds: Option<Duration>,
     playback: Option<Playback>,
 ) -> Result<Heard, Error> {
@@ -86,7 +89,7 @@ async fn listen(
         }
     };
     let (mut time_is_over, mut playback_is_over) = (pin!(time_is_over), pin!(playback_is_over));
-    let mut asked_to_stop = pin!(process::asked_to_stop());
+    let mut asked_to_stop = pin!(asked_to_stop);
     loop {
         tokio::select! {
             () = &mut asked_to_stop => break,

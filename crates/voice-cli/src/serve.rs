@@ -2,7 +2,11 @@
 
 mod measure;
 
-use std::{fmt, fs, io::Write as _, path::PathBuf};
+use std::{
+    fmt, fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use discord_voice::model::{Opcode, Token};
 use serde::Serialize;
@@ -176,7 +180,9 @@ impl Certificate {
                 Err(source) => Err(Error::WriteCertificate { path, source }),
             };
         }
-        let temporary = tempfile::Builder::new().prefix("discord-voice-").suffix(".pem").tempfile();
+        remove_stale(&std::env::temp_dir());
+        let prefix = format!("{TEMPORARY_PREFIX}{}-", std::process::id());
+        let temporary = tempfile::Builder::new().prefix(&prefix).suffix(TEMPORARY_SUFFIX).tempfile();
         let written = temporary.and_then(|mut file| file.write_all(pem.as_bytes()).map(|()| file));
         match written {
             Ok(file) => Ok(Self { path: file.path().to_owned(), _temporary: Some(file) }),
@@ -184,6 +190,23 @@ impl Certificate {
         }
     }
 }
+
+/// Removes the certificates of servers that were killed and could not do so themselves.
+fn remove_stale(directory: &Path) {
+    for file in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = file.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY_PREFIX)?.strip_suffix(TEMPORARY_SUFFIX));
+        let owner = owner.and_then(|rest| rest.split_once('-')).and_then(|(id, _)| id.parse().ok());
+        if owner.is_some_and(|id| !process::is_running(id)) {
+            // One of another user stays for them to remove.
+            let _ = fs::remove_file(file.path());
+        }
+    }
+}
+
+/// What a temporary certificate's name begins with, before the id of its process.
+const TEMPORARY_PREFIX: &str = "discord-voice-";
+const TEMPORARY_SUFFIX: &str = ".pem";
 
 /// What a fault is to the server, if it is one that lasts.
 fn lasting(fault: DaveFaultArg) -> Option<DaveFault> {

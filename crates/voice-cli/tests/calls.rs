@@ -93,7 +93,7 @@ async fn bots_join_through_the_main_gateway() {
     let mut play = program(&format!("play {} --json {}", song.display(), as_bot(&terms)));
     play.env("DISCORD_TOKEN", "Bot two");
     let played = summary_of(&within_limit(play.output()).await.expect("the program runs"));
-    recorder.terminate();
+    recorder.close_terminal();
     let recorded = summary_of(&recorder.output().await);
     assert_eq!(played["packets_sent"], 105);
     assert_eq!((&recorded["packets_heard"], &recorded["packets_lost"]), (&105.into(), &0.into()));

@@ -104,3 +104,42 @@ async fn a_delay_is_a_number_of_milliseconds() {
         assert_eq!(output.status.code(), Some(2), "{delay}");
     }
 }
+
+/// The certificates that are in a directory.
+#[cfg(unix)]
+fn certificates(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let files = std::fs::read_dir(directory).expect("a directory").map(|file| file.expect("readable").path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "pem")).collect()
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_certificate_of_a_killed_server_goes_with_the_next_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let serve_there = || async {
+        let mut command = program("serve --json --tls");
+        command.env("TMPDIR", dir.path());
+        let mut server = Running::start(command);
+        let terms = server.next_line().await;
+        (server, std::path::PathBuf::from(text(&terms["certificate"])))
+    };
+    // What looks like one and is none of ours stays.
+    let others =
+        ["discord-voice-mine.pem", "discord-voice-1-running.pem", "another.pem"].map(|name| dir.path().join(name));
+    others.iter().for_each(|path| std::fs::write(path, "").expect("writable"));
+    let (killed, left_behind) = serve_there().await;
+    let (running, in_use) = serve_there().await;
+    killed.kill().await;
+    assert!(left_behind.exists());
+    let (next, its_own) = serve_there().await;
+    assert!(!left_behind.exists() && in_use.exists() && its_own.exists());
+    for server in [running, next] {
+        server.terminate();
+        assert!(server.output().await.status.success());
+    }
+    let mut left = certificates(dir.path());
+    left.sort();
+    let mut expected = others.to_vec();
+    expected.sort();
+    assert_eq!(left, expected);
+}

@@ -113,6 +113,18 @@ impl Running {
         self.signal(rustix::process::Signal::TERM);
     }
 
+    /// The terminal was closed.
+    #[cfg(unix)]
+    pub(crate) fn close_terminal(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
+    /// What nobody can prepare for. Waits until it has happened.
+    #[cfg(unix)]
+    pub(crate) async fn kill(mut self) {
+        within_limit(self.child.kill()).await.expect("it can be killed");
+    }
+
     #[cfg(unix)]
     fn signal(&self, signal: rustix::process::Signal) {
         let id = self.child.id().expect("it still runs");
