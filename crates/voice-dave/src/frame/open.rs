@@ -170,6 +170,18 @@ impl FrameOpener {
         result.map(|()| Opened { len: trailer.media_len, kind: OpenedKind::Decrypted })
     }
 
+    /// Whether the frame that fills `buffer` is authentic under the newest key, and its sender encrypted it after
+    /// every frame of that key that was opened: it is no repetition, whatever else speaks for one.
+    ///
+    /// Nothing is remembered of it. The buffer is scratch: it is not as it was, and what is in it must not be used.
+    pub fn is_newest(&mut self, now: Instant, buffer: &mut [u8]) -> bool {
+        self.expire(now);
+        let Some(trailer) = Trailer::parse(buffer) else { return false };
+        let Some(keys) = self.keys.front_mut() else { return false };
+        let (generation, nonce) = keys.place(&trailer);
+        nonce >= keys.nonces.next() && keys.decrypt(now, generation, &trailer, buffer).is_ok()
+    }
+
     /// Erases the keys whose time is over. [`open`](Self::open) does so itself; call it for senders who are
     /// silent.
     pub fn expire(&mut self, now: Instant) {
@@ -298,12 +310,32 @@ impl Keys {
     }
 
     fn open(&mut self, now: Instant, trailer: &Trailer, buffer: &mut [u8]) -> Result<(), OpenError> {
-        let [byte, ..] = trailer.nonce.to_be_bytes();
-        let generation = widen(self.ratchet.generation(), byte);
-        let nonce = u64::from(generation) << GENERATION_SHIFT | u64::from(trailer.nonce) & LOW_BITS;
+        let (generation, nonce) = self.place(trailer);
         if !self.nonces.accepts(nonce) {
             return Err(OpenError::Replay);
         }
+        self.decrypt(now, generation, trailer, buffer)?;
+        self.nonces.commit(nonce);
+        if generation > self.newest {
+            self.succeed_to(now, generation);
+        }
+        Ok(())
+    }
+
+    /// The generation of the frame's key, and its nonce with it.
+    const fn place(&self, trailer: &Trailer) -> (u32, u64) {
+        let [byte, ..] = trailer.nonce.to_be_bytes();
+        let generation = widen(self.ratchet.generation(), byte);
+        (generation, (generation as u64) << GENERATION_SHIFT | trailer.nonce as u64 & LOW_BITS)
+    }
+
+    fn decrypt(
+        &mut self,
+        now: Instant,
+        generation: u32,
+        trailer: &Trailer,
+        buffer: &mut [u8],
+    ) -> Result<(), OpenError> {
         let cipher = self.cipher(now, generation).ok_or(OpenError::Generation)?;
         let authentic = if trailer.has_ranges() {
             open_around(cipher, trailer, buffer)
@@ -311,14 +343,7 @@ impl Keys {
             let (media, _) = buffer.split_at_mut(trailer.media_len);
             cipher.open(trailer.nonce, &[], media, &trailer.tag)
         };
-        if !authentic {
-            return Err(OpenError::Auth);
-        }
-        self.nonces.commit(nonce);
-        if generation > self.newest {
-            self.succeed_to(now, generation);
-        }
-        Ok(())
+        authentic.then_some(()).ok_or(OpenError::Auth)
     }
 
     /// The cipher of a generation that may be; `None` when it may not.

@@ -64,6 +64,24 @@ const FRAME: &[u8] = b"an Opus frame";
 const GENERATION: u64 = 1 << GENERATION_SHIFT;
 
 #[test]
+fn only_what_was_encrypted_after_all_that_was_opened_is_newest_and_asking_changes_nothing() {
+    let clock = Clock::new();
+    let mut opener = opener(&clock, 1);
+    open(&mut opener, &clock, &sealed(1, 5, FRAME)).expect("the key is there");
+    opener.set_mode(clock.0, decrypt(2));
+    let mut is_newest = |frame: &[u8]| opener.is_newest(clock.0, &mut frame.to_vec());
+    assert!(is_newest(&sealed(2, 0, FRAME)) && is_newest(&sealed(2, 9, FRAME)));
+    assert!(!is_newest(&sealed(1, 6, FRAME)), "of an older key");
+    assert!(!is_newest(&sealed(3, 6, FRAME)) && !is_newest(FRAME) && !is_newest(&SILENCE_FRAME));
+    open(&mut opener, &clock, &sealed(2, 7, FRAME)).expect("nothing was remembered");
+    let mut is_newest = |frame: &[u8]| opener.is_newest(clock.0, &mut frame.to_vec());
+    assert!(!is_newest(&sealed(2, 7, FRAME)), "again");
+    assert!(!is_newest(&sealed(2, 6, FRAME)), "late");
+    assert!(is_newest(&sealed(2, 8, FRAME)));
+    open(&mut opener, &clock, &sealed(2, 6, FRAME)).expect("it is only late");
+}
+
+#[test]
 fn every_known_frame_opens_once() {
     let clock = Clock::new();
     for case in load("encryptor_sequence").list("cases") {
