@@ -1,30 +1,55 @@
 //! Putting one stream's packets back into order, with a bound on how long and how much is waited for.
+//!
+//! The number says where a packet stands among its neighbours, the timestamp whether it is newer or older than what
+//! was heard. Numbers jump, for the server gives them anew; a packet that is newer is followed all the same. One that
+//! is older is dropped: it is late, or somebody sends again what they have recorded.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-use voice_rtp::{Sequence, SequenceExtender, Timestamp};
+use voice_rtp::{Sequence, SequenceExtender, Timestamp, TimestampExtender};
 
 /// The packets of one SSRC that wait for the one before them.
 #[derive(Debug, Default)]
 pub(crate) struct Reorder {
-    extender: SequenceExtender,
-    /// The next number to release; unknown until the first release.
-    next: Option<u64>,
+    /// How often the numbers began anew.
+    numbering: u64,
+    numbers: SequenceExtender,
+    times: TimestampExtender,
+    /// When the newest packet arrived, and the very first.
+    newest_at: Option<Instant>,
+    began_at: Option<Instant>,
+    /// What is older than this is not released any more.
+    floor: u64,
+    /// The next place to release; unknown until the first release.
+    next: Option<Place>,
     held: VecDeque<Held>,
     /// Bit n: the number n below the highest was seen.
     seen: u64,
-    late_in_a_row: u32,
-    /// The number that would confirm that the sender's numbers jumped.
-    suspect: Option<Sequence>,
+    /// The newest timestamp before they leapt the last time, and the first one then.
+    before_leap: Option<Timestamp>,
+    leapt_to: u64,
+    /// Packets that went on where the timestamps leapt to.
+    settled: u32,
+    /// Packets that could be the sender's, begun anew with older timestamps: the newest, and how many ascended to it.
+    suspect: Option<(Timestamp, u32)>,
+}
+
+/// Where a packet stands in its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    numbering: u64,
+    number: u64,
+    /// In ticks of 48 kHz.
+    time: u64,
 }
 
 /// A packet that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Held {
-    pub(crate) sequence: u64,
+    pub(crate) place: Place,
     pub(crate) timestamp: Timestamp,
     pub(crate) arrived: Instant,
     pub(crate) frame: Option<Stored>,
@@ -41,83 +66,126 @@ pub(crate) struct Stored {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Insert {
     Accepted {
+        place: Place,
         /// It was sent before one that arrived earlier.
         reordered: bool,
     },
-    /// The sender's numbers jumped: the order starts anew with this packet.
-    Resynchronised,
+    /// The sender's numbers or timestamps jumped: the order goes on with this packet.
+    Resynchronised { place: Place },
     /// Its number was seen already.
     Duplicate,
-    /// Its turn has passed.
+    /// Its turn has passed, for one that arrived before it.
     Late,
+    /// It is older than all that was released: late, sent again by somebody, or the sender began anew.
+    Old,
 }
 
 /// What is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Release {
     Packet(Held),
-    /// So many packets did not come in time; at most [`MAX_JUMP`].
+    /// So many packets did not come in time.
     Lost(u64),
 }
 
 impl Reorder {
-    /// Whether a packet with this number would be kept; marks it as seen if so.
-    pub(crate) fn admit(&mut self, sequence: Sequence) -> (u64, Insert) {
-        let Some(highest) = self.extender.highest() else {
-            self.seen = 1;
-            return (self.extender.extend(sequence), Insert::Accepted { reordered: false });
+    /// Whether a packet would be kept, and where; marks it as seen if so.
+    pub(crate) fn admit(&mut self, now: Instant, sequence: Sequence, timestamp: Timestamp) -> Insert {
+        self.began_at.get_or_insert(now);
+        let Some(newest) = self.times.highest() else {
+            return Insert::Accepted { place: self.begin(now, sequence, timestamp), reordered: false };
         };
-        let number = self.extender.peek(sequence);
-        if number > highest {
-            if number - highest > MAX_JUMP {
-                return self.suspicious(sequence, number);
+        let time = self.times.peek(timestamp);
+        let Some(highest) = self.numbers.highest() else {
+            if time > newest {
+                return Insert::Accepted { place: self.begin(now, sequence, timestamp), reordered: false };
             }
-            self.seen = self.seen.checked_shl((number - highest) as u32).unwrap_or(0) | 1;
-            self.extender.extend(sequence);
-            self.accepted();
-            return (number, Insert::Accepted { reordered: false });
-        }
-        let age = highest - number;
-        if age < REPLAY_WINDOW && self.seen & (1 << age) != 0 {
-            return (number, Insert::Duplicate);
-        }
-        // However far behind, it may be a replay: only a long run of them without anything newer is a jump back.
-        if age >= REPLAY_WINDOW || self.next.is_some_and(|next| number < next) {
-            self.late_in_a_row += 1;
-            if self.late_in_a_row >= MAX_LATE {
-                return self.resynchronise(sequence);
+            return self.older(now, sequence, timestamp, (newest - time, false));
+        };
+        let number = self.numbers.peek(sequence);
+        let ahead = number > highest && number - highest <= MAX_JUMP;
+        let age = highest.saturating_sub(number);
+        let waited_for = self.next.is_some_and(|next| next.numbering == self.numbering && number >= next.number);
+        let near = number <= highest && (age < REPLAY_WINDOW || waited_for);
+        if time >= newest {
+            if ahead {
+                self.seen = self.seen.checked_shl((number - highest) as u32).unwrap_or(0) | 1;
+                self.numbers.extend(sequence);
+                self.advance(now, timestamp);
+                let place = Place { numbering: self.numbering, number, time };
+                return Insert::Accepted { place, reordered: false };
             }
-            return (number, Insert::Late);
+            if time > newest || !near {
+                return Insert::Resynchronised { place: self.begin(now, sequence, timestamp) };
+            }
         }
-        self.seen |= 1 << age;
-        self.accepted();
-        (number, Insert::Accepted { reordered: true })
+        let behind = newest - time;
+        if near {
+            let place = Place { numbering: self.numbering, number, time };
+            let seen = age < REPLAY_WINDOW && self.seen & (1 << age) != 0;
+            if seen && behind <= LEAP as u64 {
+                return Insert::Duplicate;
+            }
+            if !seen && self.fits(place) {
+                self.seen |= 1u64.checked_shl(age as u32).unwrap_or(0);
+                return Insert::Accepted { place, reordered: true };
+            }
+        }
+        self.older(now, sequence, timestamp, (behind, near))
+    }
+
+    /// The sender began anew, as something else than the numbers proves: the order goes on with this packet.
+    pub(crate) fn restart(&mut self, now: Instant, sequence: Sequence, timestamp: Timestamp) -> Place {
+        self.begin_anew();
+        self.begin(now, sequence, timestamp)
+    }
+
+    /// The sender begins anew: whatever comes next is followed. What is held is released.
+    pub(crate) fn begin_anew(&mut self) {
+        self.pause();
+        self.leap();
+        self.times.reset();
+        self.floor = 0;
+    }
+
+    /// Packets are missing from now on that are not lost. What is newer than those before is followed.
+    pub(crate) const fn pause(&mut self) {
+        self.numbering += 1;
+        self.numbers.reset();
     }
 
     /// Keeps an admitted packet in its place.
     pub(crate) fn hold(&mut self, packet: Held) {
-        let after = self.held.iter().rposition(|held| held.sequence < packet.sequence).map_or(0, |index| index + 1);
-        self.held.insert(after, packet);
+        self.held.insert(self.index(packet.place), packet);
     }
 
     /// What may be released now, in order.
     pub(crate) fn release(&mut self, now: Instant) -> Option<Release> {
-        let first = self.held.front()?;
-        let next = *self.next.get_or_insert(first.sequence);
-        if first.sequence > next {
-            if self.held.len() < MAX_HELD && now < first.arrived + MAX_WAIT {
+        let first = self.held.front()?.place;
+        if let Some(next) = self.next
+            && next.numbering == first.numbering
+            && first.number > next.number
+        {
+            // Numbers that have ended are not waited for, and no packet waits longer than its time for another.
+            let given_up = first.numbering < self.numbering
+                || self.held.len() >= MAX_HELD
+                || self.deadline().is_some_and(|at| now >= at);
+            if !given_up {
                 return None;
             }
-            self.next = Some(first.sequence);
-            return Some(Release::Lost(first.sequence - next));
+            self.next = Some(first);
+            return Some(Release::Lost(first.number - next.number));
         }
-        self.next = Some(first.sequence + 1);
+        self.next = Some(Place { number: first.number + 1, ..first });
+        if first.numbering == self.numbering {
+            self.floor = self.floor.max(first.time);
+        }
         self.held.pop_front().map(Release::Packet)
     }
 
     /// When a gap will be given up.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.held.front().map(|first| first.arrived + MAX_WAIT)
+        self.held.iter().map(|held| held.arrived + MAX_WAIT).min()
     }
 
     /// Takes a held packet out, the oldest first, without releasing it.
@@ -129,193 +197,118 @@ impl Reorder {
         self.held.len()
     }
 
-    const fn accepted(&mut self) {
-        (self.late_in_a_row, self.suspect) = (0, None);
+    /// Behind which of those that are held this place is.
+    fn index(&self, place: Place) -> usize {
+        self.held.iter().rposition(|held| held.place < place).map_or(0, |index| index + 1)
     }
 
-    /// A number far away counts only when the one after it follows, so that one stray packet changes nothing.
-    fn suspicious(&mut self, sequence: Sequence, number: u64) -> (u64, Insert) {
-        if self.suspect == Some(sequence) {
-            return self.resynchronise(sequence);
+    /// Whether it is still its turn, and its timestamp agrees with the numbers beside it.
+    fn fits(&self, place: Place) -> bool {
+        let passed = self.next.is_some_and(|next| next.numbering == place.numbering && place.number < next.number);
+        let index = self.index(place);
+        let before = index.checked_sub(1).and_then(|before| self.held.get(before));
+        let after_those = before.is_none_or(|held| {
+            held.place.numbering < place.numbering
+                || (held.place.number < place.number && held.place.time <= place.time)
+        });
+        let before_those =
+            self.held.get(index).is_none_or(|held| held.place.number > place.number && held.place.time >= place.time);
+        !passed && place.time >= self.floor && after_those && before_those
+    }
+
+    /// Begins new numbers with this packet.
+    fn begin(&mut self, now: Instant, sequence: Sequence, timestamp: Timestamp) -> Place {
+        self.floor = self.floor.max(self.times.highest().unwrap_or(0));
+        self.pause();
+        self.seen = 1;
+        let number = self.numbers.extend(sequence);
+        let time = self.advance(now, timestamp);
+        Place { numbering: self.numbering, number, time }
+    }
+
+    /// The newest packet came.
+    fn advance(&mut self, now: Instant, timestamp: Timestamp) -> u64 {
+        let passed = self.newest_at.map_or(0, |at| ticks(now.saturating_duration_since(at)));
+        let time = self.times.peek(timestamp);
+        if self.times.highest().is_some_and(|newest| time - newest > passed + LEAP as u64) {
+            self.leap();
         }
-        self.suspect = Some(sequence.wrapping_add(1));
-        (number, Insert::Late)
+        self.times.extend(timestamp);
+        if self.settled == 0 {
+            self.leapt_to = time;
+        }
+        self.settled = self.settled.saturating_add(1);
+        self.newest_at = Some(now);
+        self.suspect = None;
+        time
     }
 
-    fn resynchronise(&mut self, sequence: Sequence) -> (u64, Insert) {
-        self.extender.reset();
-        (self.next, self.seen) = (None, 1);
-        self.accepted();
-        (self.extender.extend(sequence), Insert::Resynchronised)
+    /// Timestamps go on somewhere else.
+    fn leap(&mut self) {
+        self.before_leap = self.times.highest().map(|newest| Timestamp::new(newest as u32));
+        self.settled = 0;
     }
+
+    /// A packet that is older than the newest, and no neighbour of it.
+    ///
+    /// It may be a sender's who begins anew and tells nobody. That is believed only of what nobody can have recorded:
+    /// what is older than all that was sent since the stream is known; or, while it is not sure that the sender leapt,
+    /// what is between where it was and where it leapt to.
+    fn older(&mut self, now: Instant, sequence: Sequence, timestamp: Timestamp, (behind, near): (u64, bool)) -> Insert {
+        let known_for = self.began_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let since = ticks(known_for + BEFORE_IT_WAS_KNOWN);
+        let recorded = match self.before_leap.filter(|_| self.settled < SETTLED) {
+            Some(newest) => {
+                let time = self.times.peek(timestamp);
+                time + LEAP as u64 >= self.leapt_to || (0..=since as i64).contains(&newest.distance(timestamp).into())
+            }
+            None => behind <= since,
+        };
+        let is_late = near || behind <= LEAP as u64;
+        if is_late && !self.held.is_empty() {
+            return Insert::Late;
+        }
+        if recorded || behind <= LEAP as u64 {
+            return Insert::Old;
+        }
+        let ascending = match self.suspect {
+            Some((at, count)) => match timestamp.distance(at) {
+                1..=LEAP => count + 1,
+                // One of them that is late, or the same again.
+                behind if behind.unsigned_abs() <= LEAP as u32 => return Insert::Old,
+                _ => 1,
+            },
+            None => 1,
+        };
+        if ascending < MAX_SUSPECT {
+            self.suspect = Some((timestamp, ascending));
+            return Insert::Old;
+        }
+        Insert::Resynchronised { place: self.restart(now, sequence, timestamp) }
+    }
+}
+
+const fn ticks(time: Duration) -> u64 {
+    time.as_millis() as u64 * 48
 }
 
 /// How long a packet waits for those before it: three frames.
 pub(crate) const MAX_WAIT: Duration = Duration::from_millis(60);
 /// Packets that may wait in one stream.
 pub(crate) const MAX_HELD: usize = 64;
-/// Numbers that a stream may run ahead (RFC 3550, appendix A.1, MAX_DROPOUT).
+/// Numbers that a stream may run ahead (RFC 3550, appendix A.1, MAX_DROPOUT); more is no loss, but a jump.
 pub(crate) const MAX_JUMP: u64 = 3_000;
-/// Late packets in a row after which the sender's numbers are believed to have jumped back.
-const MAX_LATE: u32 = 25;
 /// Numbers below the highest for which it is known whether they were seen.
 const REPLAY_WINDOW: u64 = 64;
+/// Ticks by which a packet may be behind the newest and simply be late, or ahead of the clock: what is wrong about so
+/// few is over within a second.
+const LEAP: i32 = 48_000;
+/// Older packets after which a sender is believed to have begun anew, each newer than the one before.
+const MAX_SUSPECT: u32 = 3;
+/// Packets after which it is sure that the sender leapt, and no single one of long ago did: half a second.
+const SETTLED: u32 = 25;
+/// How long packets may have been sent, and recorded, before the first of them was heard here.
+const BEFORE_IT_WAS_KNOWN: Duration = Duration::from_secs(3_600);
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    struct Stream {
-        reorder: Reorder,
-        now: Instant,
-    }
-
-    impl Stream {
-        fn new() -> Self {
-            #[expect(clippy::disallowed_methods, reason = "an instant can only come from the clock")]
-            Self { reorder: Reorder::default(), now: Instant::now() }
-        }
-
-        fn arrive(&mut self, sequence: u16) -> Insert {
-            let (number, insert) = self.reorder.admit(Sequence::new(sequence));
-            if insert == Insert::Resynchronised {
-                while self.reorder.discard().is_some() {}
-            }
-            if matches!(insert, Insert::Accepted { .. } | Insert::Resynchronised) {
-                let timestamp = Timestamp::new(0);
-                self.reorder.hold(Held { sequence: number, timestamp, arrived: self.now, frame: None });
-            }
-            insert
-        }
-
-        /// The low 16 bits of what is released; losses as a count.
-        fn released(&mut self) -> Vec<Result<u16, u64>> {
-            let step = |release| match release {
-                Release::Packet(held) => Ok(held.sequence as u16),
-                Release::Lost(count) => Err(count),
-            };
-            std::iter::from_fn(|| self.reorder.release(self.now)).map(step).collect()
-        }
-    }
-
-    #[test]
-    fn packets_in_order_are_released_at_once_across_the_wrap() {
-        let mut stream = Stream::new();
-        for sequence in [65_534, 65_535, 0, 1] {
-            assert_eq!(stream.arrive(sequence), Insert::Accepted { reordered: false });
-            assert_eq!(stream.released(), [Ok(sequence)]);
-        }
-    }
-
-    #[test]
-    fn a_gap_is_waited_for_and_then_given_up() {
-        let mut stream = Stream::new();
-        stream.arrive(10);
-        stream.released();
-        stream.arrive(13);
-        assert_eq!(stream.released(), []);
-        assert_eq!(stream.reorder.deadline(), Some(stream.now + MAX_WAIT));
-        assert_eq!(stream.arrive(11), Insert::Accepted { reordered: true });
-        assert_eq!(stream.released(), [Ok(11)]);
-        stream.now += MAX_WAIT;
-        assert_eq!(stream.released(), [Err(1), Ok(13)]);
-        assert_eq!(stream.arrive(12), Insert::Late);
-    }
-
-    #[test]
-    fn the_same_number_is_taken_once() {
-        let mut stream = Stream::new();
-        for sequence in 0..200 {
-            assert_eq!(stream.arrive(sequence), Insert::Accepted { reordered: false });
-            for age in 0..=sequence.min(63) {
-                assert_eq!(stream.arrive(sequence - age), Insert::Duplicate);
-            }
-            stream.released();
-        }
-    }
-
-    #[test]
-    fn one_stray_number_changes_nothing_and_a_real_jump_is_followed() {
-        let mut stream = Stream::new();
-        stream.arrive(100);
-        stream.released();
-        assert_eq!(stream.arrive(30_000), Insert::Late);
-        assert_eq!(stream.arrive(101), Insert::Accepted { reordered: false });
-        assert_eq!(stream.released(), [Ok(101)]);
-        assert_eq!(stream.arrive(30_000), Insert::Late);
-        assert_eq!(stream.arrive(30_001), Insert::Resynchronised);
-        assert_eq!(stream.arrive(30_002), Insert::Accepted { reordered: false });
-        assert_eq!(stream.released(), [Ok(30_001), Ok(30_002)]);
-    }
-
-    #[test]
-    fn old_packets_that_are_replayed_are_dropped() {
-        let mut stream = Stream::new();
-        for sequence in 0..500 {
-            stream.arrive(sequence);
-            stream.released();
-        }
-        for replayed in [10, 11, 12, 13] {
-            assert_eq!(stream.arrive(replayed), Insert::Late);
-        }
-        assert_eq!(stream.arrive(500), Insert::Accepted { reordered: false });
-        assert_eq!(stream.released(), [Ok(500)]);
-    }
-
-    #[test]
-    fn a_long_run_of_late_packets_is_a_jump_back() {
-        let mut stream = Stream::new();
-        for sequence in 0..=90 {
-            stream.arrive(sequence);
-        }
-        stream.released();
-        // A sender that fell back below the replay window, but not as far as an obvious jump.
-        let inserts: Vec<_> = (0..25).map(|sequence| stream.arrive(sequence)).collect();
-        assert!(inserts[..24].iter().all(|insert| *insert == Insert::Late));
-        assert_eq!(inserts[24], Insert::Resynchronised);
-    }
-
-    #[test]
-    fn what_waits_is_bounded() {
-        let mut stream = Stream::new();
-        stream.arrive(0);
-        stream.released();
-        for sequence in 2..2 + MAX_HELD as u16 {
-            stream.arrive(sequence);
-        }
-        let released = stream.released();
-        assert_eq!(released[0], Err(1));
-        assert_eq!(released.len(), 1 + MAX_HELD);
-    }
-
-    proptest! {
-        #[test]
-        fn any_order_of_arrival_is_released_ascending_and_without_repetition(
-            start: u16, mut arrivals in proptest::collection::vec((0u16..200, 0u64..30), 1..400),
-        ) {
-            let mut stream = Stream::new();
-            let mut last = None;
-            let mut released = 0u64;
-            for (offset, wait) in arrivals.drain(..) {
-                stream.now += Duration::from_millis(wait);
-                if stream.arrive(start.wrapping_add(offset)) == Insert::Resynchronised {
-                    last = None;
-                }
-                while let Some(release) = stream.reorder.release(stream.now) {
-                    match release {
-                        Release::Packet(held) => {
-                            prop_assert!(last.is_none_or(|last| held.sequence > last));
-                            last = Some(held.sequence);
-                            released += 1;
-                        }
-                        Release::Lost(count) => prop_assert!(count <= MAX_JUMP),
-                    }
-                }
-                prop_assert!(stream.reorder.held_len() <= MAX_HELD);
-            }
-            prop_assert!(released <= 400);
-        }
-    }
-}
+mod tests;

@@ -69,6 +69,17 @@ impl Openers {
         opener.open(now, Media::Audio, frame)
     }
 
+    /// Whether there is a key of the user.
+    pub(super) fn has_key(&self, user: UserId) -> bool {
+        self.users.get(&user).is_some_and(|user| user.opener.has_key())
+    }
+
+    /// Whether the user encrypted this frame after every one that was opened. It is not to be used any more then.
+    pub(super) fn is_newest(&mut self, now: Instant, user: UserId, frame: &mut [u8]) -> bool {
+        let user = self.users.get_mut(&user).filter(|user| !user.is_gone());
+        user.is_some_and(|user| user.opener.is_newest(now, frame))
+    }
+
     /// Drops what nobody needs any more, above all keys.
     pub(super) fn expire(&mut self, now: Instant) {
         for user in self.users.values_mut() {

@@ -14,6 +14,7 @@ use voice_rtp::{Kind, OPUS_PAYLOAD_TYPE, Ping, RtpHeader, Ssrc, Timestamp, class
 use super::{
     openers::Openers,
     pool::FramePool,
+    send::MAX_FRAME_LEN,
     stats::ReceiveStats,
     waiting::{MAX_WAITING_STREAMS, OpenedFrame, Waiting, WaitingFrame},
 };
@@ -87,7 +88,8 @@ pub enum Content<'a> {
         /// Its bytes.
         frame: &'a [u8],
     },
-    /// So many packets were sent and did not come in time, or could not be opened while later ones could.
+    /// So many packets were sent and did not come in time, could not be opened while later ones could, or were longer
+    /// than [`MAX_FRAME_LEN`](crate::MAX_FRAME_LEN).
     Lost {
         /// Their number, at least 1.
         packets: u64,
@@ -169,6 +171,11 @@ impl Receiver {
             let content = match step {
                 Step::Nothing => continue,
                 Step::Lost(packets) => Content::Lost { packets },
+                Step::Frame(OpenedFrame { stored, len, .. }) if len > MAX_FRAME_LEN => {
+                    self.stats.dropped += 1;
+                    self.pool.free(stored.slot);
+                    Content::Lost { packets: 1 }
+                }
                 Step::Frame(OpenedFrame { timestamp, stored, len }) => {
                     self.stats.frames += 1;
                     self.lent = Some(stored.slot);
@@ -192,6 +199,9 @@ impl Receiver {
         let stream = self.streams.entry(ssrc.get()).or_insert_with(|| Box::new(Stream::new(now)));
         if stream.user.is_some_and(|before| before != user) {
             self.stats.dropped += stream.restart(&mut self.pool);
+        } else if stream.user.is_some() && stream.expires_at.is_some() {
+            // Whoever left and is back begins anew.
+            stream.reorder.begin_anew();
         }
         stream.user = Some(user);
         stream.expires_at = None;
@@ -209,11 +219,12 @@ impl Receiver {
         self.wake_by(Some(expires_at));
     }
 
-    /// Begins every stream anew with its next packet, after a time in which packets were not given to
+    /// Goes on with the next newer packet of every stream, after a time in which packets were not given to
     /// [`open`](Self::open): their absence is no loss.
     pub fn resynchronise(&mut self) {
         for stream in self.streams.values_mut() {
-            self.stats.dropped += stream.restart(&mut self.pool);
+            self.stats.dropped += stream.discard(&mut self.pool);
+            stream.reorder.pause();
         }
     }
 
@@ -352,19 +363,32 @@ impl Receiver {
         self.make_room(ssrc);
         let stream = self.streams.entry(ssrc).or_insert_with(|| Box::new(Stream::new(now)));
         stream.heard_at = now;
-        let (sequence, insert) = stream.reorder.admit(header.sequence);
-        match insert {
-            Insert::Duplicate => self.stats.duplicate += 1,
-            Insert::Late => self.stats.late += 1,
-            Insert::Accepted { reordered } => self.stats.reordered += u64::from(reordered),
-            Insert::Resynchronised => {
-                self.stats.resynchronised += 1;
-                self.stats.dropped += stream.discard_ordered(&mut self.pool);
+        let mut insert = stream.reorder.admit(now, header.sequence, header.timestamp);
+        if insert == Insert::Old
+            && let Some(user) = stream.user
+            && Self::proves_restart(&mut self.openers, &mut self.pool, now, user, payload)
+        {
+            let place = stream.reorder.restart(now, header.sequence, header.timestamp);
+            insert = Insert::Resynchronised { place };
+        }
+        let place = match insert {
+            Insert::Duplicate => {
+                self.stats.duplicate += 1;
+                return Arrival::Stale;
             }
-        }
-        if matches!(insert, Insert::Duplicate | Insert::Late) {
-            return Arrival::Stale;
-        }
+            Insert::Late | Insert::Old => {
+                self.stats.late += 1;
+                return Arrival::Stale;
+            }
+            Insert::Accepted { place, reordered } => {
+                self.stats.reordered += u64::from(reordered);
+                place
+            }
+            Insert::Resynchronised { place } => {
+                self.stats.resynchronised += 1;
+                place
+            }
+        };
         let limit = if stream.user.is_some() { MAX_HELD } else { MAX_HELD_UNCLAIMED };
         if stream.reorder.held_len() >= limit
             && let Some(oldest) = stream.reorder.discard()
@@ -382,7 +406,7 @@ impl Receiver {
                 }
             },
         };
-        stream.reorder.hold(Held { sequence, timestamp: header.timestamp, arrived: now, frame });
+        stream.reorder.hold(Held { place, timestamp: header.timestamp, arrived: now, frame });
         if stream.user.is_some() {
             self.queue(ssrc);
         } else {
@@ -390,6 +414,17 @@ impl Receiver {
             self.wake_by(Some(expires_at));
         }
         Arrival::Packet(header.ssrc)
+    }
+
+    /// Whether a packet that seems old is the newest that its user encrypted: then their stream began anew.
+    fn proves_restart(openers: &mut Openers, pool: &mut FramePool, now: Instant, user: UserId, payload: &[u8]) -> bool {
+        if !openers.has_key(user) {
+            return false;
+        }
+        let Some(scratch) = pool.store(payload) else { return false };
+        let is_newest = openers.is_newest(now, user, pool.frame_mut(scratch));
+        pool.free(scratch.slot);
+        is_newest
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -503,17 +538,19 @@ impl Stream {
 
     /// Forgets everything but whose it is, and returns how many frames that lost.
     fn restart(&mut self, pool: &mut FramePool) -> u64 {
-        let ordered = self.discard_ordered(pool);
+        let dropped = self.discard(pool);
         self.reorder = Reorder::default();
+        dropped
+    }
+
+    /// Empties what waits, for its turn or for a key, and returns how many frames that lost.
+    fn discard(&mut self, pool: &mut FramePool) -> u64 {
+        let ordered: u64 =
+            std::iter::from_fn(|| self.reorder.discard()).map(|held| u64::from(pool.free_held(&held))).sum();
         let mut waiting = std::mem::take(&mut self.waiting);
         let opened = waiting.take_opened().map(|frame| frame.stored);
         let unopened = std::iter::from_fn(|| waiting.pop()).map(|frame| frame.stored);
         ordered + opened.into_iter().chain(unopened).map(|stored| pool.free(stored.slot)).count() as u64
-    }
-
-    /// Empties what waits for its turn and returns how many frames that lost.
-    fn discard_ordered(&mut self, pool: &mut FramePool) -> u64 {
-        std::iter::from_fn(|| self.reorder.discard()).map(|held| u64::from(pool.free_held(&held))).sum()
     }
 }
 

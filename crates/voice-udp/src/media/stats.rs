@@ -28,13 +28,14 @@ pub struct ReceiveStats {
     pub duplicate: u64,
     /// Packets that came out of order and were put back.
     pub reordered: u64,
-    /// Times a sender's numbers jumped.
+    /// Times a sender's numbers or timestamps jumped.
     pub resynchronised: u64,
     /// What became of frames at the end-to-end encryption.
     pub e2ee: E2eeStats,
     /// Frames dropped because nobody claimed their stream in time.
     pub unclaimed: u64,
-    /// Frames dropped because too many waited, their stream started anew, or their user had left.
+    /// Frames dropped because too many waited, they were longer than [`MAX_FRAME_LEN`](crate::MAX_FRAME_LEN), their
+    /// stream started anew, or their user had left.
     pub dropped: u64,
     /// Streams dropped in favour of newer ones.
     pub streams_evicted: u64,

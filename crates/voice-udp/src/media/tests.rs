@@ -1,6 +1,7 @@
 //! Both halves together, with real keys.
 
 mod e2ee;
+mod order;
 
 use std::time::{Duration, Instant};
 
