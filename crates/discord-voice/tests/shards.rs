@@ -175,8 +175,13 @@ async fn calls_leave_a_thread_that_runs_late_and_lose_nothing_on_the_way() {
     }
     let shards = driver.metrics().shards;
     assert!(shards[0].moved_away >= 1, "{shards:?}");
-    assert_eq!(shards[0].moved_away + shards[1].moved_away, shards[0].moved_here + shards[1].moved_here);
     busy.stop();
+    // Each thread tells its own part once a second.
+    until("both threads' word on the moves", || {
+        let shards = driver.metrics().shards;
+        shards[0].moved_away + shards[1].moved_away == shards[0].moved_here + shards[1].moved_here
+    })
+    .await;
     for ((player, _), gaps) in players.iter().zip(gaps) {
         assert!(!player.is_ended());
         // A machine that is busy with other things can make a thread miss its turns: then it says so.

@@ -59,7 +59,8 @@ mod facade {
             let PoolFigures { pool, told, gauges, counters } = &*self.0;
             // Who does not get it leaves it to the one who has it.
             let (Some(pool), Ok(mut told)) = (pool.upgrade(), told.try_lock()) else { return };
-            let now = pool.stats();
+            // Nor waits a media thread for who starts or ends a thread of the pool.
+            let Some(now) = pool.try_stats() else { return };
             for (gauge, (_, _, figure)) in gauges.iter().zip(POOL_GAUGES) {
                 gauge.set(figure(&now));
             }
@@ -187,7 +188,7 @@ mod facade {
     type Total = (&'static str, &'static str, fn(&MediaStats) -> u64);
 
     /// Sums over all calls of a process: name, what it is, and the figure of a call.
-    const TOTALS: [Total; 14] = [
+    const TOTALS: [Total; 15] = [
         ("discord_voice_packets_sent_total", "Packets sent.", |s| s.sent.packets),
         ("discord_voice_frame_bytes_sent_total", "Bytes of the frames in them.", |s| s.sent.frame_bytes),
         ("discord_voice_frames_held_total", "Frames dropped because encryption did not allow them.", |s| {
@@ -195,6 +196,7 @@ mod facade {
         }),
         ("discord_voice_frames_refused_total", "Frames that cannot be sent.", |s| s.sent.frames_refused),
         ("discord_voice_datagrams_blocked_total", "Datagrams dropped at a full send buffer.", |s| s.blocked),
+        ("discord_voice_datagrams_unsent_total", "Datagrams that the system did not let leave.", |s| s.unsent),
         ("discord_voice_socket_errors_total", "Errors of media sockets.", |s| s.socket_errors),
         ("discord_voice_call_ticks_skipped_total", "Turns with audio in which nothing was sent.", |s| s.skipped),
         ("discord_voice_frames_received_total", "Frames given out.", |s| s.received.frames),
@@ -213,7 +215,7 @@ mod facade {
         }),
     ];
     /// Counted for a call, not for its link.
-    const SKIPPED: usize = 6;
+    const SKIPPED: usize = 7;
 }
 
 #[cfg(not(feature = "metrics"))]

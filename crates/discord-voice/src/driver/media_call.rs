@@ -29,7 +29,7 @@ use crate::{Histogram, MediaCommand};
 
 /// The media of one call.
 pub(super) struct MediaCall {
-    shared: Arc<CallShared>,
+    account: Account,
     fault_after: Duration,
     /// Absent until the session is established.
     link: Option<Link>,
@@ -43,11 +43,25 @@ pub(super) struct MediaCall {
     sinks: Vec<ReceiveSink>,
     /// The next round in which a frame can leave over this link; each before it had its turn, or was skipped.
     next_round: u64,
+    published_at: Option<Instant>,
+    export: CallExport,
+}
+
+/// What became of a call's turns, over all its links, and who is told.
+struct Account {
+    shared: Arc<CallShared>,
     /// Turns that were missed while there was something to send.
     skipped: u64,
     lateness: Histogram,
-    published_at: Option<Instant>,
-    export: CallExport,
+}
+
+impl Account {
+    /// Makes the figures readable, and returns them.
+    fn publish(&self, link: &Link) -> MediaStats {
+        let figures = MediaStats { skipped: self.skipped, lateness: self.lateness, ..link.figures() };
+        self.shared.publish(figures);
+        figures
+    }
 }
 
 /// The way out, which a thread's calls share, one after the other.
@@ -76,7 +90,7 @@ pub(super) struct Tick {
 impl MediaCall {
     pub(super) fn new(shared: Arc<CallShared>, fault_after: Duration, export: CallExport) -> Self {
         Self {
-            shared,
+            account: Account { shared, skipped: 0, lateness: Histogram::default() },
             fault_after,
             link: None,
             playing: None,
@@ -86,8 +100,6 @@ impl MediaCall {
             talkspurt: Talkspurt::default(),
             sinks: Vec::new(),
             next_round: 0,
-            skipped: 0,
-            lateness: Histogram::default(),
             published_at: None,
             export,
         }
@@ -112,6 +124,8 @@ impl MediaCall {
             health: MediaHealth::new(self.fault_after),
             failed: false,
             begun: false,
+            handed: 0,
+            unsent: 0,
             blocked: 0,
             errors: 0,
             errors_in_a_row: 0,
@@ -119,7 +133,7 @@ impl MediaCall {
             unheard: 0,
         });
         self.next_round = round;
-        self.export.begin_link(self.skipped);
+        self.export.begin_link(self.account.skipped);
         self.enter_thread(number, poller, outlet);
     }
 
@@ -129,7 +143,7 @@ impl MediaCall {
         let added = poller.add(&mut link.socket, number).and_then(|()| outlet.sink.add(&link.socket, number));
         if let Err(error) = added {
             tracing::error!(%error, "a media socket cannot be waited for");
-            self.shared.media_failed(link.number, LinkFault::Socket(error.to_string()));
+            self.account.shared.media_failed(link.number, LinkFault::Socket(error.to_string()));
             self.link = None;
         }
     }
@@ -167,7 +181,7 @@ impl MediaCall {
 
     /// Wishes to be served by another thread.
     pub(super) fn ask_to_move(&self, target: usize) {
-        self.shared.ask_to_move(target);
+        self.account.shared.ask_to_move(target);
     }
 
     pub(super) fn handle_command(&mut self, now: Instant, command: MediaCommand) {
@@ -226,7 +240,7 @@ impl MediaCall {
     pub(super) fn report_silence(&mut self) {
         if self.announced && !self.has_audio() {
             self.announced = false;
-            self.shared.fell_silent(self.generation);
+            self.account.shared.fell_silent(self.generation);
         }
     }
 
@@ -239,7 +253,7 @@ impl MediaCall {
         let Some(link) = &self.link else { return 0 };
         let played = self.playing.as_ref().map_or(0, Playing::prefetch);
         let published = self.published_at.map_or(0, |_| 1);
-        let parts = [self.next_round, self.generation, self.lateness.first(), link.blocked, published, played];
+        let parts = [self.next_round, self.generation, self.account.lateness.first(), link.blocked, published, played];
         parts.iter().fold(link.sender.prefetch(), |sum, part| sum ^ part)
     }
 
@@ -264,9 +278,9 @@ impl MediaCall {
         // Moved to a later slot of a round that it had its turn in already.
         let Some(missed) = round.checked_sub(self.next_round) else { return };
         link.sender.skip(u32::try_from(missed).unwrap_or(u32::MAX));
-        self.skipped += missed;
+        self.account.skipped += missed;
         self.next_round = round + 1;
-        self.lateness.record(late);
+        self.account.lateness.record(late);
         let Outlet { sink, frame } = outlet;
         let sounding = match self.playing.as_mut().filter(|_| !self.paused) {
             None => false,
@@ -284,7 +298,7 @@ impl MediaCall {
             },
         };
         if link.sender.packets_left() < RENEW_AT {
-            link.report(Some(MediaFault::KeySpent), &self.shared);
+            link.report(Some(MediaFault::KeySpent), &self.account);
         }
         let sent = if sounding {
             self.talkspurt.audio();
@@ -311,7 +325,7 @@ impl MediaCall {
     /// A datagram did not leave.
     pub(super) fn send_failed(&mut self, now: Instant, error: &io::Error) {
         if let Some(link) = &mut self.link {
-            link.send_failed(now, error, &self.shared);
+            link.send_failed(now, error, &self.account);
         }
     }
 
@@ -333,7 +347,7 @@ impl MediaCall {
                     link.keepalive.handle_pong(now, pong);
                 }
                 let fault = link.health.handle_datagram(now, &opened);
-                link.report(fault, &self.shared);
+                link.report(fault, &self.account);
             }
         }
         let more = match received {
@@ -344,7 +358,7 @@ impl MediaCall {
             // A refused port, reported for an earlier datagram: one is not the end of anything. One that is reported again
             // and again is waited with until something arrives.
             Err(error) => {
-                link.failed(now, &error, &self.shared);
+                link.failed(now, &error, &self.account);
                 link.errors_in_a_row += 1;
                 link.errors_in_a_row % MAX_ERRORS_IN_A_ROW != 0
             }
@@ -358,9 +372,11 @@ impl MediaCall {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if let Some(link) = &mut self.link
             && let Some(ping) = link.keepalive.poll(now)
-            && let Err(error) = link.socket.send(&ping.request())
         {
-            link.send_failed(now, &error, &self.shared);
+            link.handed += 1;
+            if let Err(error) = link.socket.send(&ping.request()) {
+                link.send_failed(now, &error, &self.account);
+            }
         }
         self.give_out(now);
         self.publish(now, false);
@@ -405,9 +421,7 @@ impl MediaCall {
             && (due || final_one)
         {
             self.published_at = Some(now);
-            let figures = MediaStats { skipped: self.skipped, lateness: self.lateness, ..link.figures() };
-            self.export.update(&figures);
-            self.shared.publish(figures, final_one);
+            self.export.update(&self.account.publish(link));
         }
     }
 
@@ -420,7 +434,7 @@ impl MediaCall {
 impl Drop for MediaCall {
     /// Whatever ends the media thread, its calls hear of it.
     fn drop(&mut self) {
-        self.shared.abandon();
+        self.account.shared.abandon();
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod control;
 mod export;
+mod latest;
 mod media_call;
 mod metrics;
 mod playing;

@@ -1,16 +1,16 @@
 //! What a media thread tells a call's control and its users: figures and three facts, never audio.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     time::Duration,
 };
+
+use crossbeam_queue::ArrayQueue;
 
 use tokio::sync::Notify;
 use voice_udp::{MediaFault, ReceiveStats, SendStats};
 
+use super::latest::Latest;
 use crate::Histogram;
 
 /// The counters of a call's media.
@@ -29,6 +29,8 @@ pub struct MediaStats {
     pub pings: u64,
     /// Pings that it answered. It need not; none where there were some before means that UDP does not get through.
     pub pongs: u64,
+    /// Datagrams that the system did not let leave, for whatever reason; those that were `blocked` are among them.
+    pub unsent: u64,
     /// Errors of the socket, such as a port that is refused.
     pub socket_errors: u64,
     /// Those of them that say that the media server cannot be reached.
@@ -62,13 +64,14 @@ pub(crate) struct Dropped {
     pub(crate) events: AtomicU64,
 }
 
-/// Shared by one call's media, its control and its handles.
-#[derive(Debug, Default)]
+/// Shared by one call's media, its control and its handles. What the media thread does here never waits for another thread
+/// of this process to let go of something.
+#[derive(Debug)]
 pub(crate) struct CallShared {
-    stats: Mutex<MediaStats>,
+    stats: Latest<MediaStats>,
     silent_generation: AtomicU64,
     /// What is wrong with media, and with the link of which number.
-    fault: Mutex<Option<(u64, LinkFault)>>,
+    faults: ArrayQueue<(u64, LinkFault)>,
     /// The media thread has given the call up.
     is_abandoned: AtomicBool,
     /// One more than the number of the media thread that the call is to move to; 0 for none.
@@ -78,26 +81,28 @@ pub(crate) struct CallShared {
     pub(crate) notify: Notify,
 }
 
-impl CallShared {
-    /// Called by the media thread, about once a second. It waits for a reader, who only copies, if these are the
-    /// last figures, and otherwise tries again with the next.
-    pub(super) fn publish(&self, news: MediaStats, final_one: bool) {
-        if let Ok(mut stats) = self.stats.try_lock() {
-            *stats = news;
-        } else if final_one {
-            *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = news;
+impl Default for CallShared {
+    fn default() -> Self {
+        Self {
+            stats: Latest::default(),
+            silent_generation: AtomicU64::default(),
+            faults: ArrayQueue::new(MAX_FAULTS),
+            is_abandoned: AtomicBool::default(),
+            move_to: AtomicUsize::default(),
+            dropped: Dropped::default(),
+            notify: Notify::default(),
         }
     }
+}
 
-    /// The same for what concerns the link alone, at once.
-    pub(super) fn publish_link(&self, news: MediaStats) {
-        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
-        let MediaStats { skipped, lateness, .. } = *stats;
-        *stats = MediaStats { skipped, lateness, ..news };
+impl CallShared {
+    /// Called by the media thread, about once a second.
+    pub(super) fn publish(&self, news: MediaStats) {
+        self.stats.set(news);
     }
 
     pub(crate) fn stats(&self) -> MediaStats {
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stats.get()
     }
 
     /// The media thread has nothing more to send.
@@ -108,13 +113,14 @@ impl CallShared {
 
     /// Media does not get through any more over the link with this number.
     pub(super) fn media_failed(&self, link: u64, fault: LinkFault) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some((link, fault));
+        // Each link tells of one at most, and only the newest link's counts.
+        self.faults.force_push((link, fault));
         self.notify.notify_one();
     }
 
     /// What is newly wrong with media, and with the link of which number.
     pub(crate) fn take_fault(&self) -> Option<(u64, LinkFault)> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+        std::iter::from_fn(|| self.faults.pop()).take(MAX_FAULTS).last()
     }
 
     /// Another media thread has more time for the call.
@@ -143,3 +149,6 @@ impl CallShared {
         self.silent_generation.load(Ordering::Acquire)
     }
 }
+
+/// Faults that control was told of and has not looked at; older ones are of links that are gone.
+const MAX_FAULTS: usize = 2;

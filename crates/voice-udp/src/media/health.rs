@@ -31,6 +31,9 @@ pub struct MediaHealth {
     not_authentic: Option<Run>,
     unreachable: Option<Run>,
     unreachable_total: u64,
+    unsent: Option<Run>,
+    /// Datagrams that had left before those.
+    sent: u64,
 }
 
 /// Failures without a success between them.
@@ -50,6 +53,9 @@ pub enum MediaFault {
     NotAuthentic,
     /// The network says for that long that the media server's port cannot be reached (the network, or the peer).
     Unreachable,
+    /// The system let no datagram leave for that long: a firewall of this machine forbids it, or it has no memory or no
+    /// route for it (who runs the machine).
+    NotSent,
     /// The key has sealed nearly as many packets as it safely can; only a new session brings another (nobody's fault).
     KeySpent,
 }
@@ -58,7 +64,7 @@ impl MediaHealth {
     /// Begins to watch. A fault is one only after it has lasted for `limit`; 10 s is a good one.
     #[must_use]
     pub const fn new(limit: Duration) -> Self {
-        Self { limit, not_authentic: None, unreachable: None, unreachable_total: 0 }
+        Self { limit, not_authentic: None, unreachable: None, unreachable_total: 0, unsent: None, sent: 0 }
     }
 
     /// Takes what [`Receiver::open`](super::Receiver::open) made of a datagram.
@@ -107,6 +113,16 @@ impl MediaHealth {
         (run.count >= MIN_UNREACHABLE && run.lasted() >= self.limit).then_some(MediaFault::Unreachable)
     }
 
+    /// Takes a datagram that the system did not let leave, whatever the reason, a full buffer included, and how many have
+    /// left over this path so far.
+    pub fn handle_unsent(&mut self, now: Instant, sent: u64) -> Option<MediaFault> {
+        if sent > self.sent {
+            (self.sent, self.unsent) = (sent, None);
+        }
+        let run = Run::add(&mut self.unsent, now);
+        (run.count >= MIN_UNSENT && run.lasted() >= self.limit).then_some(MediaFault::NotSent)
+    }
+
     /// Errors so far that said that the server cannot be reached.
     #[must_use]
     pub const fn unreachable(&self) -> u64 {
@@ -132,6 +148,7 @@ impl fmt::Display for MediaFault {
         f.write_str(match self {
             Self::NotAuthentic => "no packet from the voice server was authentic any more",
             Self::Unreachable => "the voice server's UDP port could not be reached any more; is a firewall in the way?",
+            Self::NotSent => "the system let no packet leave any more; does a firewall of this machine forbid it?",
             Self::KeySpent => "the key has sealed nearly as many packets as it safely can",
         })
     }
@@ -143,6 +160,8 @@ impl Error for MediaFault {}
 const MAX_NOT_AUTHENTIC: u32 = 250;
 /// Errors that make a fault, however short the limit is.
 const MIN_UNREACHABLE: u32 = 3;
+/// Datagrams that make a fault, however short the limit is.
+const MIN_UNSENT: u32 = 3;
 /// Errors further apart do not belong together: two keepalives went out between them.
 const MAX_GAP: Duration = Duration::from_secs(11);
 
@@ -275,6 +294,35 @@ mod tests {
             }
         }
         assert_eq!(health.unreachable(), 0);
+    }
+
+    #[test]
+    fn a_path_on_which_nothing_leaves_is_a_fault_after_the_limit() {
+        for millis in [20, 1_000, 5_000] {
+            let mut health = MediaHealth::new(LIMIT);
+            let after = |number| Duration::from_millis(millis) * number;
+            let fault =
+                (0..).find_map(|number| Some((after(number), health.handle_unsent(start() + after(number), 7)?)));
+            assert_eq!(fault, Some((LIMIT, MediaFault::NotSent)), "every {millis} ms");
+        }
+    }
+
+    #[test]
+    fn what_arrives_does_not_clear_it_and_one_that_leaves_does() {
+        let mut health = MediaHealth::new(LIMIT);
+        for second in 0..100 {
+            let now = start() + Duration::from_secs(second);
+            // One leaves every nine seconds, by all that is counted.
+            assert_eq!(health.handle_unsent(now, second / 9), None);
+            assert_eq!(health.handle_datagram(now, &AUTHENTIC), None);
+        }
+        let mut health = MediaHealth::new(LIMIT);
+        assert!((0..=10).any(|second| {
+            let now = start() + Duration::from_secs(second);
+            let fault = health.handle_unsent(now, 0);
+            assert_eq!(health.handle_datagram(now, &AUTHENTIC), None);
+            fault == Some(MediaFault::NotSent)
+        }));
     }
 
     #[expect(clippy::disallowed_methods, reason = "an instant can only come from the clock")]

@@ -7,7 +7,8 @@ use voice_udp::{
     socket::{DatagramSink, Socket},
 };
 
-use crate::driver::shared::{CallShared, LinkFault, MediaStats};
+use super::Account;
+use crate::driver::shared::{LinkFault, MediaStats};
 
 /// The path to one media server.
 pub(super) struct Link {
@@ -21,6 +22,10 @@ pub(super) struct Link {
     pub(super) failed: bool,
     /// Audio may leave.
     pub(super) begun: bool,
+    /// Datagrams that were handed to the system.
+    pub(super) handed: u64,
+    /// Those of them that did not leave.
+    pub(super) unsent: u64,
     pub(super) blocked: u64,
     pub(super) errors: u64,
     pub(super) errors_in_a_row: u64,
@@ -38,23 +43,27 @@ impl Link {
     ) -> Result<(), SealError> {
         let len = self.sender.seal(frame, sink.buffer())?.len();
         sink.queue(number, len);
+        self.handed += 1;
         Ok(())
     }
 
     /// Counts a datagram that did not leave.
-    pub(super) fn send_failed(&mut self, now: Instant, error: &io::Error, shared: &CallShared) {
+    pub(super) fn send_failed(&mut self, now: Instant, error: &io::Error, account: &Account) {
+        self.unsent += 1;
         if error.kind() == io::ErrorKind::WouldBlock {
             self.blocked += 1;
         } else {
-            self.failed(now, error, shared);
+            self.failed(now, error, account);
         }
+        let fault = self.health.handle_unsent(now, self.handed.saturating_sub(self.unsent));
+        self.report(fault, account);
     }
 
     /// Counts an error of the socket.
-    pub(super) fn failed(&mut self, now: Instant, error: &io::Error, shared: &CallShared) {
+    pub(super) fn failed(&mut self, now: Instant, error: &io::Error, account: &Account) {
         self.errors += 1;
         let fault = self.health.handle_socket_error(now, error.kind());
-        self.report(fault, shared);
+        self.report(fault, account);
     }
 
     pub(super) fn figures(&self) -> MediaStats {
@@ -63,6 +72,7 @@ impl Link {
             received: *self.receiver.stats(),
             round_trip: self.keepalive.round_trip(),
             blocked: self.blocked,
+            unsent: self.unsent,
             pings: self.keepalive.sent().into(),
             pongs: self.keepalive.answered(),
             socket_errors: self.errors,
@@ -74,13 +84,13 @@ impl Link {
     }
 
     /// Tells control, once, that media does not get through any more.
-    pub(super) fn report(&mut self, fault: Option<MediaFault>, shared: &CallShared) {
+    pub(super) fn report(&mut self, fault: Option<MediaFault>, account: &Account) {
         if let Some(fault) = fault
             && !std::mem::replace(&mut self.failed, true)
         {
             // They say why, to who hears of it.
-            shared.publish_link(self.figures());
-            shared.media_failed(self.number, LinkFault::Media(fault));
+            account.publish(self);
+            account.shared.media_failed(self.number, LinkFault::Media(fault));
         }
     }
 }

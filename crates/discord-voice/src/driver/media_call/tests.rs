@@ -20,6 +20,8 @@ use crate::driver::{
 #[derive(Debug, Default)]
 struct Narrow {
     room: usize,
+    /// What the system says of the others: that there is no room, unless it says something else.
+    error: Option<io::ErrorKind>,
     buffer: PacketBuf,
     failures: Vec<SendFailure>,
 }
@@ -37,7 +39,7 @@ impl DatagramSink for Narrow {
 
     fn queue(&mut self, key: usize, _len: usize) {
         if self.room == 0 {
-            self.failures.push(SendFailure { key, error: io::ErrorKind::WouldBlock.into() });
+            self.failures.push(SendFailure { key, error: self.error.unwrap_or(io::ErrorKind::WouldBlock).into() });
         } else {
             self.room -= 1;
         }
@@ -118,7 +120,7 @@ impl World {
 
     fn stats(&mut self) -> MediaStats {
         self.call.publish_now(self.now);
-        self.call.shared.stats()
+        self.call.account.shared.stats()
     }
 }
 
@@ -151,4 +153,42 @@ fn s4_turns_that_were_skipped_are_counted_and_move_only_the_time() {
     world.tick(100);
     assert_eq!(world.stats().skipped, 3);
     assert_eq!(position(&world).timestamp.get().wrapping_sub(before.timestamp.get()), 101 * 960);
+}
+
+#[test]
+fn a_call_of_which_nothing_leaves_tells_so_once_and_counts_it() {
+    // A firewall, an address that is gone, no memory, a buffer that stays full.
+    let kinds =
+        [io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidInput, io::ErrorKind::Other, io::ErrorKind::WouldBlock];
+    for kind in kinds {
+        let mut world = World::new();
+        world.outlet = Outlet::new(Box::new(Narrow { error: Some(kind), ..Narrow::default() }));
+        let start = world.now;
+        let mut faults = Vec::new();
+        for round in 0..1_000 {
+            world.now = start + Duration::from_millis(20) * round;
+            world.tick(round.into());
+            faults.extend(world.call.account.shared.take_fault().map(|fault| (round, fault)));
+        }
+        assert_eq!(faults, [(500, (1, LinkFault::Media(MediaFault::NotSent)))], "{kind}");
+        let stats = world.stats();
+        let is_blocked = kind == io::ErrorKind::WouldBlock;
+        assert_eq!((stats.unsent, stats.blocked), (1_000, if is_blocked { 1_000 } else { 0 }), "{kind}");
+    }
+}
+
+#[test]
+fn a_call_of_which_a_little_leaves_goes_on() {
+    let mut world = World::new();
+    world.set_room(0);
+    let start = world.now;
+    for round in 0..3_000 {
+        world.now = start + Duration::from_millis(20) * round;
+        if round % 400 == 399 {
+            world.set_room(1);
+        }
+        world.tick(round.into());
+        assert_eq!(world.call.account.shared.take_fault(), None);
+    }
+    assert_eq!(world.stats().unsent, 3_000 - 7);
 }

@@ -87,7 +87,20 @@ impl Pool {
 
     pub(crate) fn stats(&self) -> EncodeStats {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let stats = running.map(|running| running.0.stats()).unwrap_or_default();
+        let stats = running.map(|running| running.0.stats(&running.0.crew())).unwrap_or_default();
+        self.with_refused(stats)
+    }
+
+    /// The same for who cannot wait: `None` while a thread of the pool begins or ends.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn try_stats(&self) -> Option<EncodeStats> {
+        let running = self.running.try_lock().ok()?.clone();
+        let Some(running) = running else { return Some(self.with_refused(EncodeStats::default())) };
+        let crew = running.0.try_crew()?;
+        Some(self.with_refused(running.0.stats(&crew)))
+    }
+
+    fn with_refused(&self, stats: EncodeStats) -> EncodeStats {
         EncodeStats { sources_refused: self.refused.load(Ordering::Relaxed), ..stats }
     }
 

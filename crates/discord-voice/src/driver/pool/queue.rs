@@ -213,8 +213,13 @@ impl Shared {
         u64::try_from(clock().saturating_duration_since(self.epoch).as_micros()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
-    pub(super) fn stats(&self) -> EncodeStats {
-        let (threads, blocked_threads) = self.crew().figures();
+    #[cfg(feature = "metrics")]
+    pub(super) fn try_crew(&self) -> Option<MutexGuard<'_, Crew>> {
+        self.crew.try_lock().ok()
+    }
+
+    pub(super) fn stats(&self, crew: &Crew) -> EncodeStats {
+        let (threads, blocked_threads) = crew.figures();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         EncodeStats {
             sources: self.sources.load(Ordering::Relaxed),

@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::{self, SyncSender, TrySendError},
     },
@@ -23,6 +23,7 @@ use crate::{
     driver::{
         clock,
         export::{PoolExport, ShardExport},
+        latest::Latest,
         media_call::MediaCall,
         playing::{PlaybackShared, Playing},
         pool::Pool,
@@ -101,7 +102,7 @@ pub(super) struct Load {
     turn_began: AtomicU64,
     /// Turns that took too long.
     stalls: AtomicU64,
-    metrics: Mutex<ShardMetrics>,
+    metrics: Latest<ShardMetrics>,
 }
 
 /// A call's way to the thread that serves it, which can change.
@@ -199,11 +200,9 @@ impl Load {
         self.commands_waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Makes the figures readable, unless somebody reads them now: then the next ones come soon.
+    /// Makes the figures readable.
     pub(super) fn publish(&self, metrics: &ShardMetrics) {
-        if let Ok(mut published) = self.metrics.try_lock() {
-            *published = *metrics;
-        }
+        self.metrics.set(*metrics);
     }
 
     /// With what is true at this moment.
@@ -240,7 +239,7 @@ impl Load {
 
     /// What the thread published, and what can be seen of it from outside: one that hangs publishes nothing.
     fn metrics(&self, epoch: Instant, now: Instant) -> ShardMetrics {
-        let mut metrics = self.add_to(*self.metrics.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut metrics = self.add_to(self.metrics.get());
         metrics.turn = self.turn(epoch, now);
         metrics.stalls += u64::from(metrics.turn >= STALL);
         metrics
