@@ -58,6 +58,8 @@ pub struct Client {
     pub(crate) tick_at: Option<(u64, Instant)>,
     pub(crate) last_round: u64,
     pub(crate) frames_made: u32,
+    /// The epoch that was the newest when the key came that is sent with.
+    pub(crate) sends_in: Option<u64>,
     pub(crate) is_established: bool,
     /// Until then the call must be established or over.
     pub(crate) settle_by: Option<Instant>,
@@ -83,6 +85,8 @@ pub struct Said {
     pub frame: Vec<u8>,
     /// It is one of the frames of silence that end a talk spurt.
     pub silence: bool,
+    /// The epoch of the group that the client knew when it began to send with the key of this frame, if it has one.
+    pub epoch: Option<u64>,
 }
 
 /// What a client heard.
@@ -144,6 +148,7 @@ impl Client {
             tick_at: None,
             last_round: 0,
             frames_made: 0,
+            sends_in: None,
             is_established: false,
             settle_by: None,
             ended: None,

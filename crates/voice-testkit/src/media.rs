@@ -6,6 +6,7 @@ use discord_voice::{
     CallSession, MediaCommand,
     audio::{FRAME_DURATION, SILENCE_FRAME},
     crypto::{Opener, SecretKey},
+    dave::SendMode,
     model::UserId,
 };
 use voice_udp::{Arrival, Content, Keepalive, PacketBuf, Playout, Receiver, SealError, Sender};
@@ -43,6 +44,10 @@ impl Client {
     }
 
     pub(crate) fn media_command(&mut self, clock: &Clock, command: MediaCommand) {
+        if let MediaCommand::SetSendMode(mode) = &command {
+            let epoch = self.e2ee().and_then(|status| status.epoch);
+            self.sends_in = epoch.filter(|_| matches!(mode, SendMode::Encrypt(_)));
+        }
         let Some(media) = &mut self.media else { return };
         match command.apply(clock.now(), &mut media.sender, &mut media.receiver) {
             None => {}
@@ -101,7 +106,7 @@ impl Client {
             None => return None,
         };
         let sealed = media.sender.seal(&frame, buffer).map(<[u8]>::to_vec);
-        let said = Said { at: clock.elapsed(), ssrc: media.sender.ssrc(), frame, silence };
+        let said = Said { at: clock.elapsed(), ssrc: media.sender.ssrc(), frame, silence, epoch: self.sends_in };
         let datagram = match sealed {
             Ok(datagram) => {
                 self.said.push(said);

@@ -137,7 +137,7 @@ mod tests {
         let mut buffer = PacketBuf::new();
         let datagram = media.sender.seal(&frame, &mut buffer).expect("there is a key").to_vec();
         let (at, ssrc) = (Duration::ZERO, media.sender.ssrc());
-        client.said.push(Said { at, ssrc, frame, silence: false });
+        client.said.push(Said { at, ssrc, frame, silence: false, epoch: None });
         datagram
     }
 

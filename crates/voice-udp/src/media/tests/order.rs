@@ -33,7 +33,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => prop::collection::vec(frame, 1..30).prop_map(Step::Speak),
         2 => (prop_oneof![1u64..200, 1u64..1_400_000], any::<bool>()).prop_map(|(ms, on)| Step::Silence(ms, on)),
         2 => prop_oneof![any::<u16>(), 65_400u16..=65_535, 0u16..70].prop_map(Step::Numbers),
-        1 => (1u32..1 << 27).prop_map(Step::Leap),
+        1 => (1u32..1 << 23).prop_map(Step::Leap),
         3 => prop::collection::vec(prop_oneof![0u32..20, 0u32..500], 1..60).prop_map(Step::Replay),
         1 => any::<(u16, u32)>().prop_map(|(number, time)| Step::Restart(number, time)),
         1 => Just(Step::Rejoin),
