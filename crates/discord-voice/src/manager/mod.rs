@@ -2,6 +2,7 @@
 
 mod error;
 mod join;
+mod queue;
 mod updates;
 
 use std::{
@@ -16,13 +17,13 @@ use tokio::{
         mpsc::{self, error::TrySendError},
         watch,
     },
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, timeout_at},
 };
 use voice_dave::SigningKey;
-use voice_model::{ChannelId, GuildId, SessionId, UpdateVoiceState, UserId};
+use voice_model::{ChannelId, GuildId, SessionId, UserId};
 use voice_ws::Connector;
 
-use self::updates::Updates;
+use self::queue::Queue;
 use crate::{
     Config, Driver, E2ee, EndReason, GatewayEvent, Handover, Metrics, Shard, VoiceGateway,
     api::VOICE_GATEWAY_LIMIT,
@@ -35,7 +36,8 @@ pub use join::Join;
 /// The calls of one bot user, one per guild. Cheap to clone.
 ///
 /// Feed it the events of the main gateway; it sends opcode 4 through the [`VoiceGateway`] it was given, at most
-/// twice in two seconds for a guild and 60 times a minute in all: of what has to wait only the newest of a guild is sent.
+/// twice in two seconds for a guild and 60 times a minute on each of the bot's connections: of what has to wait only the
+/// newest of a guild is sent, and joins before leaves.
 ///
 /// ```no_run
 /// use discord_voice::{GatewayEvent, VoiceGateway, VoiceManager};
@@ -155,10 +157,11 @@ impl VoiceManager {
     }
 
     /// Leaves the guild's channel, or gives up a join, and waits, within bounds, for the main gateway to
-    /// confirm it.
+    /// confirm it. Where the main gateway could not be told so before, it is told again.
     pub async fn leave(&self, guild: GuildId) {
         let _wish = Wish::new(&self.0, guild);
         self.0.hang_up(guild, after(self.0.leave_limit()), true).await;
+        self.0.leave_what_is_owed(guild);
     }
 
     /// What the media threads do that serve its calls, and those of other managers with the same driver.
@@ -182,7 +185,7 @@ impl VoiceManager {
 }
 
 impl Inner {
-    fn handle_event(&self, event: GatewayEvent) {
+    fn handle_event(self: &Arc<Self>, event: GatewayEvent) {
         let mut guilds = self.lock();
         match &event {
             GatewayEvent::Ready { session_id, shard } => {
@@ -196,13 +199,21 @@ impl Inner {
             GatewayEvent::VoiceState(state) if state.user_id != self.user => return,
             _ => {}
         }
-        for (id, guild) in &guilds.guilds {
-            if !event.concerns(*id) {
-                continue;
-            }
-            if let Some(call) = &guild.call {
-                call.signal(GatewaySignal::Event(event.clone()));
-            }
+        let guild = match &event {
+            GatewayEvent::VoiceState(state) => state.guild_id,
+            GatewayEvent::VoiceServer(update) => Some(update.guild_id),
+            _ => None,
+        };
+        let of_guild = guild.map(|guild| guilds.guilds.get(&guild));
+        let of_shard = of_guild.is_none().then(|| guilds.guilds.iter().filter(|(id, _)| event.concerns(**id)));
+        let concerned = of_guild.flatten().into_iter().chain(of_shard.into_iter().flatten().map(|(_, guild)| guild));
+        for call in concerned.filter_map(|guild| guild.call.as_ref()) {
+            call.signal(GatewaySignal::Event(event.clone()));
+        }
+        let is_settled = guilds.queue.handle_event(clock(), &event);
+        drop(guilds);
+        if is_settled {
+            self.send_updates();
         }
     }
 
@@ -234,6 +245,7 @@ impl Inner {
             MainGatewayCall::OtherProcess(..) if guild.call.as_ref().is_some_and(Call::is_living) => return None,
             MainGatewayCall::OtherProcess(_, main_session) => *main_session = session_id,
         }
+        let is_in_channel = matches!(call, MainGatewayCall::OtherProcess(..));
         let wish = wish.number;
         let (sender, signals) = mpsc::channel(MAX_SIGNALS);
         if let Some(shard) = offline {
@@ -242,67 +254,27 @@ impl Inner {
         let (inner, ended) = (Arc::clone(self), Arc::clone(self));
         let updates = Box::new(move |update| inner.update(update));
         let origin = Origin::MainGateway { call, updates, signals };
-        let on_end = Box::new(move |_: &EndReason| ended.forget(id, wish));
+        let on_end = Box::new(move |reason: &EndReason| ended.forget(id, wish, reason));
         let parts = self.driver.start(Arc::new(config), origin, Some(on_end));
         let (commands, state) = (parts.commands.downgrade(), parts.state.clone());
         let shared = Arc::clone(&parts.shared);
         guild.call = Some(Call { wish, commands, signals: sender, state, shared });
+        if is_in_channel {
+            guilds.queue.know(id);
+        }
         Some(parts)
     }
 
     /// The call of a wish is over.
-    fn forget(&self, id: GuildId, wish: u64) {
+    fn forget(&self, id: GuildId, wish: u64, reason: &EndReason) {
         let mut guilds = self.lock();
-        if let Some(guild) = guilds.guilds.get_mut(&id) {
-            guild.call.take_if(|call| call.wish == wish);
+        let State { guilds: all, queue, .. } = &mut *guilds;
+        if let Some(guild) = all.get_mut(&id)
+            && guild.call.take_if(|call| call.wish == wish).is_some()
+        {
+            queue.handle_end(clock(), id, reason);
         }
         guilds.forget_if_idle(id);
-    }
-
-    /// Sends an update when its turn comes. Returns for how long it has to wait.
-    fn update(self: &Arc<Self>, update: UpdateVoiceState) -> Duration {
-        let delay = self.lock().updates.push(clock(), update);
-        self.send_updates();
-        delay
-    }
-
-    /// Sends the updates whose turn has come, and comes back for the others.
-    fn send_updates(self: &Arc<Self>) {
-        let next = loop {
-            let mut guilds = self.lock();
-            let now = clock();
-            match guilds.updates.poll(now) {
-                Some(update) => {
-                    drop(guilds);
-                    self.send(update);
-                }
-                None if guilds.is_sending => return,
-                None => {
-                    let next = guilds.updates.poll_timeout(now);
-                    guilds.is_sending = next.is_some();
-                    break next;
-                }
-            }
-        };
-        if let Some(at) = next {
-            let inner = Arc::clone(self);
-            tokio::spawn(async move {
-                sleep_until(at.into()).await;
-                inner.lock().is_sending = false;
-                inner.send_updates();
-            });
-        }
-    }
-
-    fn send(&self, update: UpdateVoiceState) {
-        if let Err(error) = self.gateway.update_voice_state(update) {
-            tracing::warn!(%error, guild_id = %update.guild_id, "the main gateway did not take an update of the voice state");
-            let guilds = self.lock();
-            if let Some(call) = guilds.guilds.get(&update.guild_id).and_then(|guild| guild.call.as_ref()) {
-                // A call that cannot take it has limits of its own.
-                call.signal(GatewaySignal::Refused(error.to_string()));
-            }
-        }
     }
 
     /// How long a call may take to end.
@@ -323,9 +295,7 @@ struct State {
     sessions: Vec<(Shard, SessionId)>,
     /// The connections that are lost and neither resumed nor ready again.
     offline: Vec<Shard>,
-    updates: Updates,
-    /// A task waits for the next update's turn.
-    is_sending: bool,
+    queue: Queue,
     /// Joins and leaves so far, across all guilds.
     wishes: u64,
 }
