@@ -77,6 +77,14 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Error> {
             }
         }
     };
+    let turned_away = async {
+        if server.wait_for(|stats| stats.browsers_refused > 0).await.is_some() {
+            terminal::say(
+                "a web page was refused, or who calls this server by another name; --allow-origin lets a page in",
+            );
+        }
+        std::future::pending().await
+    };
     let measured = async {
         if measure {
             measure::run(&server).await;
@@ -87,6 +95,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Error> {
     tokio::select! {
         () = stopped => {}
         () = report => {}
+        () = turned_away => {}
         () = measured => {}
     }
     server.shutdown().await;

@@ -2,7 +2,11 @@
 
 mod common;
 
-use std::{net::UdpSocket, process::Stdio};
+use std::{
+    io::{Read as _, Write as _},
+    net::UdpSocket,
+    process::Stdio,
+};
 
 use common::{Running, program, run, text, within_limit};
 use serde_json::{Value, json};
@@ -142,4 +146,24 @@ async fn the_certificate_of_a_killed_server_goes_with_the_next_one() {
     let mut expected = others.to_vec();
     expected.sort();
     assert_eq!(left, expected);
+}
+
+#[tokio::test]
+async fn a_web_page_is_refused_and_the_person_is_told_how_to_let_it_in() {
+    let (mut server, terms) = serve("--allow-origin http://page.test:81").await;
+    let address = text(&terms["gateway_url"]).replace("ws://", "").replace("/gateway", "");
+    let status = |origin: &str| {
+        let mut stream = std::net::TcpStream::connect(&address).expect("it listens");
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("a time");
+        let request = format!("GET /api/gateway HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{origin}\r\n");
+        stream.write_all(request.as_bytes()).expect("asked");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer[9..12].to_owned()
+    };
+    assert_eq!(status(""), "200");
+    assert_eq!(status("Origin: http://page.test:81\r\n"), "200");
+    assert_eq!(status("Origin: http://evil.test\r\n"), "403");
+    let said = server.said("a web page was refused").await;
+    assert!(said.contains("--allow-origin"), "{said}");
 }

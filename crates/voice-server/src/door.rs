@@ -5,7 +5,8 @@ use std::net::IpAddr;
 /// What a request must not say, so that no web page reaches a server that listens on loopback only.
 ///
 /// A browser sends an `Origin` with every WebSocket and with every request of a page to another origin; clients of voice
-/// gateways send none. A page whose own name was made to mean this machine ("DNS rebinding") need not send one, but names
+/// gateways send none. With what a page may not read it sends none either, but says that another site asks
+/// (`Sec-Fetch-Site`). A page whose own name was made to mean this machine ("DNS rebinding") need not send one, but names
 /// itself in `Host`.
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
@@ -33,14 +34,18 @@ pub(crate) enum Stranger {
 }
 
 impl Door {
-    /// Looks at every `Origin` and every host of a request, that of its target included.
+    /// Looks at every `Origin`, every `Sec-Fetch-Site` and every host of a request, that of its target included.
     pub(crate) fn check<'a>(
         &self,
         origins: impl IntoIterator<Item = &'a [u8]>,
+        sites: impl IntoIterator<Item = &'a [u8]>,
         hosts: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<(), Stranger> {
         let is_known = |origin: &[u8]| self.origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin));
-        if !origins.into_iter().all(is_known) {
+        let mut origins = origins.into_iter().peekable();
+        // A page that says who it is may be of another site.
+        let is_from_here = origins.peek().is_some() || sites.into_iter().all(|site| OWN_SITES.contains(&site));
+        if !is_from_here || !origins.all(is_known) {
             return Err(Stranger::Origin);
         }
         let Some(loopback) = self.loopback else { return Ok(()) };
@@ -52,6 +57,10 @@ impl Door {
         }
     }
 }
+
+/// What a browser says of a request that no page made, or one of the server itself: Fetch Metadata Request Headers,
+/// section 2.4.
+const OWN_SITES: [&[u8]; 2] = [b"none", b"same-origin"];
 
 impl Loopback {
     /// Whether this is a literal address of this machine, or `localhost`, with the port. A name that only begins so is not.
@@ -81,7 +90,7 @@ mod tests {
     }
 
     fn check(door: &Door, origins: &[&str], hosts: &[&str]) -> Result<(), Stranger> {
-        door.check(origins.iter().map(|it| it.as_bytes()), hosts.iter().map(|it| it.as_bytes()))
+        door.check(origins.iter().map(|it| it.as_bytes()), [], hosts.iter().map(|it| it.as_bytes()))
     }
 
     #[test]
@@ -145,6 +154,22 @@ mod tests {
         assert_eq!(check(&door, &["HTTP://127.0.0.1:7800"], here), Ok(()));
         assert_eq!(check(&door, &["http://ours.test", "http://evil.test"], here), Err(Stranger::Origin));
         assert_eq!(check(&door, &["http://ours.test"], &["evil.test:9000"]), Err(Stranger::Host));
+    }
+
+    #[test]
+    fn a_page_that_does_not_name_its_origin_is_known_by_its_site() {
+        let door = door(&["http://ours.test"]);
+        let check = |origins: &[&'static [u8]], sites: &[&'static [u8]]| {
+            let here: [&[u8]; 1] = [b"127.0.0.1:9000"];
+            door.check(origins.iter().copied(), sites.iter().copied(), here)
+        };
+        assert_eq!(check(&[], &[b"none"]), Ok(()), "an address that a person typed");
+        assert_eq!(check(&[], &[b"same-origin"]), Ok(()));
+        assert_eq!(check(&[b"http://ours.test"], &[b"cross-site"]), Ok(()));
+        for sites in [&[b"cross-site" as &[u8]] as &[&[u8]], &[b"same-site"], &[b""], &[b"none", b"cross-site"]] {
+            assert_eq!(check(&[], sites), Err(Stranger::Origin), "{sites:?}");
+        }
+        assert_eq!(check(&[b"http://evil.test"], &[b"none"]), Err(Stranger::Origin));
     }
 
     #[test]

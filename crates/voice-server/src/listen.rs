@@ -88,7 +88,7 @@ impl Listener {
     fn stranger(&self, request: &Request) -> Option<Response> {
         let all = |name: HeaderName| request.headers().get_all(name).iter().map(HeaderValue::as_bytes);
         let target = request.uri().authority().map(|authority| authority.as_str().as_bytes());
-        let stranger = self.door.check(all(ORIGIN), all(HOST).chain(target)).err()?;
+        let stranger = self.door.check(all(ORIGIN), all(SEC_FETCH_SITE), all(HOST).chain(target)).err()?;
         self.turned.send_modify(|turned| turned.browsers += 1);
         Some(match stranger {
             Stranger::Origin => text(StatusCode::FORBIDDEN, "pages of this origin may not come here"),
@@ -294,6 +294,8 @@ fn text(status: StatusCode, body: &str) -> Response {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Connections that wait to be accepted, as far as the system allows.
 const LISTEN_QUEUE_LEN: u32 = 4_096;

@@ -37,7 +37,7 @@ async fn every_path_refuses_pages_and_other_names_and_counts_them() {
     let rebound = format!("evil.test:{port}");
     let mut refused = 0;
     for (path, welcome) in [("/gateway", 101), ("/?v=8", 101), ("/api/v10/gateway", 200)] {
-        let cases: [Case<'_>; 14] = [
+        let cases: [Case<'_>; 16] = [
             (&[("Host", &here)], None),
             (&[("Host", &local)], None),
             (&[("Host", &here), ("Origin", ours)], None),
@@ -46,6 +46,8 @@ async fn every_path_refuses_pages_and_other_names_and_counts_them() {
             (&[("Host", &here), ("Origin", "")], Some(403)),
             (&[("Host", &here), ("Origin", "http://ours.test.evil.test")], Some(403)),
             (&[("Host", &here), ("Origin", ours), ("Origin", "http://evil.test")], Some(403)),
+            (&[("Host", &here), ("Sec-Fetch-Site", "none")], None),
+            (&[("Host", &here), ("Sec-Fetch-Site", "cross-site")], Some(403)),
             (&[("Host", &rebound), ("Origin", "http://evil.test")], Some(403)),
             (&[("Host", &rebound)], Some(421)),
             (&[("Host", &rebound), ("Origin", ours)], Some(421)),
