@@ -179,7 +179,10 @@ fn the_contents_decide_and_not_the_name() {
 fn what_cannot_be_played_says_why() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(open(&dir.path().join("none"), FULL), Err(OpenError::NotFound)));
-    for contents in [&b""[..], b"#!/bin/sh\n", &[0; 5000], "just a text. ".repeat(2000).as_bytes()] {
+    let empty = dir.path().join("empty.mp3");
+    fs::write(&empty, b"").unwrap();
+    assert!(matches!(open(&empty, FULL), Err(OpenError::Empty)));
+    for contents in [&b"#!/bin/sh\n"[..], &[0; 5000], "just a text. ".repeat(2000).as_bytes()] {
         let path = dir.path().join("text.mp3");
         fs::write(&path, contents).unwrap();
         let result = open(&path, FULL);

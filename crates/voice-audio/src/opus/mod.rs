@@ -6,6 +6,8 @@ mod backend;
 mod decoder;
 #[cfg(any(feature = "audiopus", feature = "opus-pure"))]
 mod encoder;
+#[cfg(all(feature = "containers", any(feature = "audiopus", feature = "opus-pure")))]
+mod multistream;
 mod packet;
 
 #[cfg(any(feature = "audiopus", feature = "opus-pure"))]
@@ -14,6 +16,8 @@ pub use codec::{Channels, InitError};
 pub use decoder::{DecodeError, Decoder};
 #[cfg(any(feature = "audiopus", feature = "opus-pure"))]
 pub use encoder::{Application, EncodeError, Encoder, EncoderConfig, MAX_BITRATE, MIN_BITRATE};
+#[cfg(all(feature = "containers", any(feature = "audiopus", feature = "opus-pure")))]
+pub(crate) use multistream::split_first;
 pub use packet::{
     Bandwidth, MAX_OPUS_FRAME_LEN, MAX_PACKET_FRAMES, MAX_PACKET_SAMPLES, Mode, Packet, PacketError, Toc,
 };

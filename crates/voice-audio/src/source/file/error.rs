@@ -10,11 +10,20 @@ use std::io;
 pub enum OpenError {
     /// There is no such file.
     NotFound,
+    /// The file is empty.
+    Empty,
     /// The file is not of any known kind.
     NotAudio,
     /// The file has no audio in it.
     NoAudioTrack,
-    /// The audio is coded in a way that cannot be decoded, such as surround Opus.
+    /// The file has headers of a known kind, and nothing behind them.
+    NoAudio,
+    /// An MP4 without its index, as a download that was not completed leaves it.
+    IndexMissing,
+    /// The file has to be read in another order than front to back, which a pipe does not allow: an MP4 with its index at
+    /// the end, or an AIFF whose header comes behind its audio.
+    NeedsSeeking,
+    /// The audio is coded in a way that cannot be decoded.
     UnsupportedCodec,
     /// The file is damaged.
     Malformed(Box<dyn Error + Send + Sync>),
@@ -29,12 +38,22 @@ impl fmt::Display for OpenError {
         f.write_str(match self {
             Self::NotFound => "there is no such file",
             Self::NotAudio => "the file is not audio of a known kind",
+            Self::Empty => "the file is empty",
+            Self::NoAudio => "the file has headers, but no audio behind them",
+            Self::IndexMissing => "the MP4 has no index; an incomplete download?",
+            Self::NeedsSeeking => "this file cannot be read from front to back; store it as a file first",
             Self::NoAudioTrack => "the file has no audio track",
             Self::UnsupportedCodec => "the audio codec is not supported",
             Self::Malformed(_) => "the file is damaged",
             Self::Io(_) => "the file cannot be read",
             Self::Codec(_) => "the encoder could not start",
         })
+    }
+}
+
+impl From<io::Error> for OpenError {
+    fn from(cause: io::Error) -> Self {
+        Self::Io(cause)
     }
 }
 

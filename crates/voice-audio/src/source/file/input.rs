@@ -1,42 +1,52 @@
 //! One audio track of a file, as packets.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Cursor};
 use std::time::Duration;
 
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
 use symphonia::core::errors::Error;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::well_known as formats;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
-use symphonia::core::io::{MediaSource, MediaSourceStream};
-use symphonia::core::meta::MetadataOptions;
-use symphonia::core::packet::Packet;
-use symphonia::core::units::TimeBase;
+use symphonia::core::io::{MediaSource, MediaSourceStream, ReadBytes};
+use symphonia::default::formats::{AdtsReader, FlacReader, IsoMp4Reader, MkvReader};
 
+use super::bytes::{Behind, Bytes};
+use super::chunks::{Chunks, Opened};
 use super::edit_list::{self, Edit};
+use super::mp4;
+use super::mpeg::Mpeg;
+use super::ogg::Ogg;
 use super::opus_head::OpusHead;
-use super::{Format, OpenError, ReadError};
+use super::packet::Packet;
+use super::trim::Trim;
+use super::{Format, OpenError, ReadError, flac, tags};
 use crate::SAMPLE_RATE;
 
 /// An opened file, reduced to one audio track.
 pub(super) struct Input {
-    format: Box<dyn FormatReader>,
-    edits: Vec<Edit>,
+    reader: Reader,
+    format: Format,
     peeked: Option<Result<Next, ReadError>>,
     pub(super) track: TrackInfo,
+}
+
+/// What reads the container.
+enum Reader {
+    Chunks(Chunks),
+    Mpeg(Mpeg),
+    Ogg(Ogg),
+    Other { reader: Box<dyn FormatReader>, track: u32, edits: Vec<Edit>, stated: Option<Duration> },
 }
 
 /// What there is to know about the track before its packets.
 #[derive(Clone)]
 pub(super) struct TrackInfo {
-    id: u32,
     pub(super) codec: AudioCodecParameters,
     /// The header, when the codec is Opus.
     pub(super) opus: Option<OpusHead>,
-    pub(super) edit: Option<Edit>,
-    /// Whether times of packets count samples; otherwise their trims mean nothing to a decoder.
-    pub(super) time_in_samples: bool,
+    /// What is cut off its ends.
+    pub(super) trim: Trim,
+    /// How long it is heard, if the file states that.
     pub(super) duration: Option<Duration>,
 }
 
@@ -49,41 +59,19 @@ pub(super) enum Next {
 }
 
 impl Input {
-    pub(super) fn open(
-        mut media: impl Read + Seek + Send + Sync + 'static,
-        hint: Option<&str>,
-    ) -> Result<Self, OpenError> {
-        let edits = edit_list::read(&mut media).or_else(|error| match error.kind() {
-            // Cut short: what can be heard of it will be.
-            io::ErrorKind::UnexpectedEof => Ok(Vec::new()),
-            _ => Err(OpenError::Io(error)),
-        })?;
-        let len = media.seek(SeekFrom::End(0)).map_err(OpenError::Io)?;
-        media.rewind().map_err(OpenError::Io)?;
-        let stream = MediaSourceStream::new(Box::new(Media { inner: media, len }), Default::default());
-        let mut extension = Hint::new();
-        if let Some(hint) = hint {
-            extension.with_extension(hint);
+    pub(super) fn open(mut bytes: Bytes) -> Result<Self, OpenError> {
+        if bytes.peek(1)?.is_empty() {
+            return Err(OpenError::Empty);
         }
-        let format = symphonia::default::get_probe()
-            .probe(&extension, stream, FormatOptions::default(), MetadataOptions::default())
-            .map_err(open_error)?;
-        let track = TrackInfo::find(&*format, &edits)?;
-        Ok(Self { format, edits, peeked: None, track })
+        tags::skip(&mut bytes)?;
+        let (format, reader) = Reader::open(bytes)?;
+        let mut input = Self { reader, format, peeked: None, track: TrackInfo::plain(AudioCodecParameters::new(), 0) };
+        input.track = input.reader.track()?;
+        Ok(input)
     }
 
-    pub(super) fn format(&self) -> Format {
-        match self.format.format_info().format {
-            formats::FORMAT_ID_ADTS => Format::Adts,
-            formats::FORMAT_ID_AIFF => Format::Aiff,
-            formats::FORMAT_ID_FLAC => Format::Flac,
-            formats::FORMAT_ID_ISOMP4 => Format::Mp4,
-            formats::FORMAT_ID_MKV => Format::Matroska,
-            formats::FORMAT_ID_MP1 | formats::FORMAT_ID_MP2 | formats::FORMAT_ID_MP3 => Format::Mpeg,
-            formats::FORMAT_ID_OGG => Format::Ogg,
-            formats::FORMAT_ID_WAVE => Format::Wav,
-            _ => Format::Other,
-        }
+    pub(super) const fn format(&self) -> Format {
+        self.format
     }
 
     /// The packet [`next`](Self::next) will return, if it returns one.
@@ -102,59 +90,180 @@ impl Input {
         if let Some(peeked) = self.peeked.take() {
             return peeked;
         }
-        loop {
-            match self.format.next_packet() {
-                Ok(Some(packet)) if packet.track_id == self.track.id => return Ok(Next::Packet(packet)),
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(Next::End),
-                // A file cut short plays up to the cut.
-                Err(Error::IoError(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Next::End),
-                Err(Error::ResetRequired) => {
-                    self.track = TrackInfo::find(&*self.format, &self.edits)
-                        .map_err(|error| ReadError::Unsupported(error.into()))?;
-                    return Ok(Next::Changed);
+        let (packet, more) = match &mut self.reader {
+            Reader::Chunks(chunks) => (chunks.next()?, false),
+            Reader::Mpeg(mpeg) => match mpeg.next()? {
+                None => (None, mpeg.next_stream()),
+                packet => (packet, false),
+            },
+            Reader::Ogg(ogg) => match ogg.next()? {
+                None => (None, ogg.next_stream()?),
+                packet => (packet, false),
+            },
+            Reader::Other { reader, track, .. } => loop {
+                match reader.next_packet() {
+                    Ok(Some(packet)) if packet.track_id == *track => break (Some(Packet::from_coded(packet)), false),
+                    Ok(Some(_)) => {}
+                    Ok(None) => break (None, false),
+                    // A file cut short plays up to the cut.
+                    Err(Error::IoError(error)) if error.kind() == io::ErrorKind::UnexpectedEof => break (None, false),
+                    Err(Error::ResetRequired) => break (None, true),
+                    Err(error) => return Err(read_error(error)),
                 }
-                Err(error) => return Err(read_error(error)),
+            },
+        };
+        match packet {
+            Some(packet) => Ok(Next::Packet(packet)),
+            None if more => {
+                self.track = self.reader.track().map_err(|error| ReadError::Unsupported(error.into()))?;
+                Ok(Next::Changed)
+            }
+            None => Ok(Next::End),
+        }
+    }
+}
+
+impl Reader {
+    fn open(mut bytes: Bytes) -> Result<(Format, Self), OpenError> {
+        let start: Vec<u8> = bytes.peek(12)?.to_vec();
+        match start.as_slice() {
+            [b'R', b'I', b'F', b'F' | b'X', _, _, _, _, b'W', b'A', b'V', b'E']
+            | [b'R' | b'B', b'F' | b'W', b'6', b'4', _, _, _, _, b'W', b'A', b'V', b'E'] => {
+                Self::chunks(Format::Wav, bytes)
+            }
+            [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C'] => Self::chunks(Format::Aiff, bytes),
+            [b'O', b'g', b'g', b'S', ..] => Ok((Format::Ogg, Self::Ogg(Ogg::open(bytes)?))),
+            [b'f', b'L', b'a', b'C', ..] => {
+                let (head, stated) = flac::read_head(&mut bytes)?;
+                if bytes.peek(1)?.is_empty() {
+                    return Err(OpenError::NoAudio);
+                }
+                let stream = stream(Behind::new(head, bytes));
+                let reader = FlacReader::try_new(stream, FormatOptions::default()).map_err(open_error)?;
+                Ok((Format::Flac, Self::Other { reader: Box::new(reader), track: 0, edits: Vec::new(), stated }))
+            }
+            [0x1A, 0x45, 0xDF, 0xA3, ..] => {
+                let reader = MkvReader::try_new(stream(bytes), FormatOptions::default()).map_err(open_error)?;
+                Ok((
+                    Format::Matroska,
+                    Self::Other { reader: Box::new(reader), track: 0, edits: Vec::new(), stated: None },
+                ))
+            }
+            [_, _, _, _, kind @ ..] if mp4::begins_with(kind) => {
+                let opened = if bytes.len().is_some() {
+                    mp4::check(&mut bytes)?;
+                    let edits = read_edits(&mut bytes)?;
+                    bytes.seek_to(0)?;
+                    (edits, open_mp4(bytes))
+                } else {
+                    let mut head = Cursor::new(mp4::read_head(&mut bytes)?);
+                    let edits = read_edits(&mut head)?;
+                    let behind = Behind::new(head.into_inner(), bytes);
+                    (edits, open_mp4(behind))
+                };
+                let (edits, reader) = (opened.0, opened.1.map_err(open_error)?);
+                Ok((Format::Mp4, Self::Other { reader: Box::new(reader), track: 0, edits, stated: None }))
+            }
+            [0xFF, 0xF0 | 0xF1 | 0xF8 | 0xF9, ..] => {
+                let reader = AdtsReader::try_new(stream(Behind::new(Vec::new(), bytes)), FormatOptions::default());
+                let reader = Box::new(reader.map_err(open_error)?);
+                Ok((Format::Adts, Self::Other { reader, track: 0, edits: Vec::new(), stated: None }))
+            }
+            _ => match Mpeg::open(bytes)? {
+                Ok(mpeg) => Ok((Format::Mpeg, Self::Mpeg(mpeg))),
+                Err(_) => Err(OpenError::NotAudio),
+            },
+        }
+    }
+
+    fn chunks(format: Format, bytes: Bytes) -> Result<(Format, Self), OpenError> {
+        Ok(match Chunks::open(bytes)? {
+            Opened::Samples(chunks) => (format, Self::Chunks(chunks)),
+            Opened::Mpeg(bytes) => {
+                let mpeg = Mpeg::open(bytes)?.map_err(|_| OpenError::Malformed("no frame of MPEG audio".into()))?;
+                (format, Self::Mpeg(mpeg))
+            }
+        })
+    }
+
+    /// The track that is read from here on.
+    fn track(&mut self) -> Result<TrackInfo, OpenError> {
+        match self {
+            Self::Chunks(chunks) => {
+                Ok(TrackInfo { duration: chunks.duration(), ..TrackInfo::plain(chunks.codec(), 0) })
+            }
+            Self::Mpeg(mpeg) => {
+                let stream = mpeg.stream();
+                Ok(TrackInfo { duration: stream.duration(), ..TrackInfo::plain(stream.codec(), stream.delay) })
+            }
+            Self::Ogg(ogg) => {
+                let codec = ogg.stream().ok_or(OpenError::NoAudioTrack)?.codec();
+                let mut track = TrackInfo::of(codec, None)?;
+                track.duration = ogg.duration()?;
+                Ok(track)
+            }
+            Self::Other { reader, track: id, edits, stated } => {
+                let track = reader.default_track(TrackType::Audio).ok_or(OpenError::NoAudioTrack)?;
+                let codec = track.codec_params.as_ref().and_then(|codec| codec.audio());
+                let codec = codec.ok_or(OpenError::NoAudioTrack)?.clone();
+                let edit = edits.iter().find(|edit| edit.track == track.id).copied();
+                *id = track.id;
+                let rate = if codec.codec == CODEC_ID_OPUS { Some(SAMPLE_RATE) } else { codec.sample_rate };
+                // What bare AAC is told to last is an estimate of the reader's.
+                let told = if codec.sample_rate.is_some() && stated.is_some() {
+                    *stated
+                } else {
+                    duration(&**reader, track, rate, edit.as_ref())
+                };
+                let mut info = TrackInfo::of(codec, edit)?;
+                info.duration = told;
+                Ok(info)
             }
         }
     }
 }
 
 impl TrackInfo {
-    fn find(format: &dyn FormatReader, edits: &[Edit]) -> Result<Self, OpenError> {
-        let track = format.default_track(TrackType::Audio).ok_or(OpenError::NoAudioTrack)?;
-        let codec = track.codec_params.as_ref().and_then(|codec| codec.audio()).ok_or(OpenError::NoAudioTrack)?.clone();
-        let opus = if codec.codec == CODEC_ID_OPUS {
-            let head = codec.extra_data.as_deref().and_then(OpusHead::parse);
-            let head = head.ok_or(OpenError::UnsupportedCodec)?;
-            if !head.is_single_stream() {
-                return Err(OpenError::UnsupportedCodec);
-            }
-            Some(head)
-        } else {
-            None
-        };
-        let rate = if opus.is_some() { Some(SAMPLE_RATE) } else { codec.sample_rate };
-        let edit = edits.iter().find(|edit| edit.track == track.id).copied();
-        Ok(Self {
-            id: track.id,
-            duration: duration(format, track, rate, opus.as_ref(), edit.as_ref()),
-            time_in_samples: rate.and_then(TimeBase::try_from_recip) == track.time_base,
-            opus,
-            edit,
-            codec,
-        })
+    const fn plain_codec(codec: AudioCodecParameters, trim: Trim) -> Self {
+        Self { codec, opus: None, trim, duration: None }
+    }
+
+    fn plain(codec: AudioCodecParameters, skip: u64) -> Self {
+        Self::plain_codec(codec, Trim::new(None, skip))
+    }
+
+    /// A track whose container has nothing to cut off beyond an edit list and what Opus states.
+    fn of(codec: AudioCodecParameters, edit: Option<Edit>) -> Result<Self, OpenError> {
+        if codec.codec != CODEC_ID_OPUS {
+            return Ok(Self::plain_codec(codec, Trim::new(edit, 0)));
+        }
+        let head = codec.extra_data.as_deref().and_then(OpusHead::parse).ok_or(OpenError::UnsupportedCodec)?;
+        let trim = Trim::new(edit, head.pre_skip.into());
+        Ok(Self { opus: Some(head), ..Self::plain_codec(codec, trim) })
     }
 }
 
+fn stream(media: impl MediaSource + 'static) -> MediaSourceStream<'static> {
+    MediaSourceStream::new(Box::new(media), Default::default())
+}
+
+fn open_mp4(media: impl MediaSource + 'static) -> Result<IsoMp4Reader<'static>, Error> {
+    let mut stream = stream(media);
+    // The reader expects to stand behind the first size.
+    stream.ignore_bytes(4)?;
+    IsoMp4Reader::try_new(stream, FormatOptions::default())
+}
+
+fn read_edits(file: &mut (impl io::Read + io::Seek)) -> Result<Vec<Edit>, OpenError> {
+    edit_list::read(file).or_else(|error| match error.kind() {
+        // Cut short: what can be heard of it will be.
+        io::ErrorKind::UnexpectedEof => Ok(Vec::new()),
+        _ => Err(OpenError::Io(error)),
+    })
+}
+
 /// How long the track is heard, as far as its headers tell.
-fn duration(
-    format: &dyn FormatReader,
-    track: &Track,
-    rate: Option<u32>,
-    opus: Option<&OpusHead>,
-    edit: Option<&Edit>,
-) -> Option<Duration> {
+fn duration(format: &dyn FormatReader, track: &Track, rate: Option<u32>, edit: Option<&Edit>) -> Option<Duration> {
     if let (Some(edit), Some(rate)) = (edit, rate)
         && let Some(samples) = edit.take_samples(rate)
     {
@@ -166,44 +275,12 @@ fn duration(
         _ => (media.time_base?, media.duration?),
     };
     let nanos = u64::try_from(base.calc_duration(ticks)?.as_nanos()).ok()?;
-    let whole = Duration::from_nanos(nanos);
-    // Ogg counts the samples that are dropped at the start.
-    let skipped = opus.map_or(Duration::ZERO, |head| Duration::from_secs(u64::from(head.pre_skip)) / SAMPLE_RATE);
-    Some(whole.saturating_sub(skipped))
-}
-
-/// Gives a source of bytes the length the demultiplexers ask for.
-struct Media<M> {
-    inner: M,
-    len: u64,
-}
-
-impl<M: Read> Read for Media<M> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buf)
-    }
-}
-
-impl<M: Seek> Seek for Media<M> {
-    fn seek(&mut self, pos: SeekFrom) -> io::Result<u64> {
-        self.inner.seek(pos)
-    }
-}
-
-impl<M: Read + Seek + Send + Sync> MediaSource for Media<M> {
-    fn is_seekable(&self) -> bool {
-        true
-    }
-
-    fn byte_len(&self) -> Option<u64> {
-        Some(self.len)
-    }
+    Some(Duration::from_nanos(nanos))
 }
 
 fn open_error(error: Error) -> OpenError {
     match error {
-        // The probe runs into the end of a file too short to be anything.
-        Error::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => OpenError::NotAudio,
+        Error::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => OpenError::NoAudio,
         Error::IoError(error) => OpenError::Io(error),
         Error::Unsupported(_) => OpenError::NotAudio,
         other => OpenError::Malformed(other.into()),

@@ -37,6 +37,52 @@ impl Mixer {
         Self { gains }
     }
 
+    /// For the layouts of Opus and Vorbis with these many channels: RFC 7845, section 5.1.1.5.
+    pub(super) fn for_opus(channels: usize) -> Self {
+        let gains: &[[f32; CHANNELS]] = match channels {
+            3 => &[[0.585_786, 0.0], [0.414_214; 2], [0.0, 0.585_786]],
+            4 => &[[0.422_650, 0.0], [0.0, 0.422_650], [0.366_025, 0.211_325], [0.211_325, 0.366_025]],
+            5 => &[[0.650_802, 0.0], [0.460_186; 2], [0.0, 0.650_802], [0.563_611, 0.325_401], [0.325_401, 0.563_611]],
+            6 => &[
+                [0.529_067, 0.0],
+                [0.374_107; 2],
+                [0.0, 0.529_067],
+                [0.458_186, 0.264_534],
+                [0.264_534, 0.458_186],
+                [0.374_107; 2],
+            ],
+            7 => &[
+                [0.455_310, 0.0],
+                [0.321_953; 2],
+                [0.0, 0.455_310],
+                [0.394_310, 0.227_655],
+                [0.227_655, 0.394_310],
+                [0.278_819; 2],
+                [0.321_953; 2],
+            ],
+            8 => &[
+                [0.388_631, 0.0],
+                [0.274_804; 2],
+                [0.0, 0.388_631],
+                [0.336_565, 0.194_316],
+                [0.194_316, 0.336_565],
+                [0.336_565, 0.194_316],
+                [0.194_316, 0.336_565],
+                [0.274_804; 2],
+            ],
+            count => return Self::new(&Channels::Discrete(u16::try_from(count).unwrap_or(u16::MAX))),
+        };
+        Self { gains: gains.to_vec() }
+    }
+
+    /// All channels alike on both sides, when nothing says what they are; two are left and right.
+    pub(super) fn unknown(channels: usize) -> Self {
+        match channels {
+            1 | 2 => Self::for_opus(channels),
+            count => Self { gains: vec![[1.0 / count as f32; CHANNELS]; count] },
+        }
+    }
+
     /// Replaces `out` by the stereo mix of interleaved `pcm`, scaled by `volume`.
     pub(super) fn mix(&self, pcm: &[f32], volume: f32, out: &mut Vec<f32>) {
         out.clear();

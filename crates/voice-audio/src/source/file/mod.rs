@@ -1,12 +1,22 @@
 //! Files of any usual kind as 20 ms Opus frames.
 
+mod bytes;
+mod chunks;
 mod edit_list;
 mod error;
+mod flac;
 mod input;
 mod mix;
+mod mp4;
+mod mpeg;
+mod ogg;
+mod opus_decoder;
 mod opus_head;
+mod packet;
 mod resample;
+mod tags;
 mod transcode;
+mod trim;
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -17,12 +27,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use input::{Input, Next};
 use transcode::Transcoder;
+use trim::Trim;
 
 use super::{FrameSource, Lead, NextFrame, SourceError};
-use crate::FrameBuf;
 use crate::opus::Packet;
+use crate::{FRAME_SAMPLES, FrameBuf, MAX_FRAME_LEN, SAMPLE_RATE};
 
 pub use error::{OpenError, ReadError};
 
@@ -50,12 +62,15 @@ pub use error::{OpenError, ReadError};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn open(path: &Path, options: OpenOptions) -> Result<FileReader, OpenError> {
-    let file = File::open(path).map_err(|error| match error.kind() {
+    let mut file = File::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => OpenError::NotFound,
         _ => OpenError::Io(error),
     })?;
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    FileReader::with_hint(file, extension, options)
+    // A FIFO, a terminal, the end of a pipe.
+    if file.stream_position().is_err() {
+        return FileReader::from_stream(file, options);
+    }
+    FileReader::new(file, options)
 }
 
 /// How to play a file.
@@ -87,11 +102,21 @@ pub struct FileReader {
 
 /// What becomes of packets.
 enum Stage {
-    /// They pass. The last few are kept in case that this has to change: a decoder needs to know what came before.
-    Passthrough(VecDeque<Box<[u8]>>),
+    /// They pass, but for those that are not heard. The last few are kept in case that this has to change: a decoder
+    /// needs to know what came before.
+    Passthrough {
+        history: VecDeque<Box<[u8]>>,
+        trim: Trim,
+    },
     Transcode(Box<Transcoder>),
     Drain(Box<Transcoder>),
     Done,
+}
+
+impl Stage {
+    fn passthrough(input: &Input) -> Self {
+        Self::Passthrough { history: VecDeque::with_capacity(HISTORY), trim: input.track.trim.clone() }
+    }
 }
 
 impl FileReader {
@@ -101,27 +126,41 @@ impl FileReader {
     ///
     /// [`OpenError`], except that nothing can be [`NotFound`](OpenError::NotFound).
     pub fn new(media: impl Read + Seek + Send + Sync + 'static, options: OpenOptions) -> Result<Self, OpenError> {
-        Self::with_hint(media, None, options)
+        Self::guarded_open(|| Ok(Bytes::seekable(media)?), options)
     }
 
-    fn with_hint(
-        media: impl Read + Seek + Send + Sync + 'static,
-        hint: Option<&str>,
-        options: OpenOptions,
-    ) -> Result<Self, OpenError> {
-        guarded(|| Self::try_open(media, hint, options))
+    /// Reads from what comes from front to back and cannot go back: a pipe, standard input, a download.
+    ///
+    /// Its [`duration`](Self::duration) is told where the beginning of it states one. Blocks until there is as much as
+    /// tells what it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and [`NeedsSeeking`](OpenError::NeedsSeeking) for what cannot be played this way.
+    ///
+    /// ```
+    /// use voice_audio::source::{FileReader, OpenOptions};
+    ///
+    /// # let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/assets/sweep-20ms.opus");
+    /// # let pipe = std::fs::File::open(path)?;
+    /// let song = FileReader::from_stream(pipe, OpenOptions::default())?;
+    /// assert!(song.is_passthrough());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_stream(media: impl Read + Send + Sync + 'static, options: OpenOptions) -> Result<Self, OpenError> {
+        Self::guarded_open(|| Ok(Bytes::forward(media)), options)
+    }
+
+    fn guarded_open(bytes: impl FnOnce() -> Result<Bytes, OpenError>, options: OpenOptions) -> Result<Self, OpenError> {
+        guarded(|| Self::try_open(bytes()?, options))
             .unwrap_or_else(|panicked| Err(OpenError::Malformed(panicked.into())))
     }
 
-    fn try_open(
-        media: impl Read + Seek + Send + Sync + 'static,
-        hint: Option<&str>,
-        options: OpenOptions,
-    ) -> Result<Self, OpenError> {
-        let mut input = Input::open(media, hint)?;
-        let first_passes = input.peek().is_none_or(|packet| is_call_frame(&packet.data));
+    fn try_open(bytes: Bytes, options: OpenOptions) -> Result<Self, OpenError> {
+        let mut input = Input::open(bytes)?;
+        let first_passes = input.peek().is_none_or(|packet| is_call_frame(packet.data()));
         let stage = if first_passes && passes(&input, &options) {
-            Stage::Passthrough(VecDeque::with_capacity(HISTORY))
+            Stage::passthrough(&input)
         } else {
             Stage::Transcode(Box::new(Transcoder::new(&input.track, &options)?))
         };
@@ -139,7 +178,7 @@ impl FileReader {
     /// A file that begins with single 20 ms frames and goes on otherwise is encoded from there on.
     #[must_use]
     pub const fn is_passthrough(&self) -> bool {
-        matches!(self.stage, Stage::Passthrough(_))
+        matches!(self.stage, Stage::Passthrough { .. })
     }
 
     /// How long everything plays, when the file tells.
@@ -184,32 +223,35 @@ impl FileReader {
     /// One step: a frame, the end, or neither yet.
     fn step(&mut self, out: &mut FrameBuf) -> Result<Step, ReadError> {
         match &mut self.stage {
-            Stage::Passthrough(history) => match self.input.next()? {
-                Next::Packet(packet) if is_call_frame(&packet.data) && out.set(&packet.data).is_ok() => {
+            Stage::Passthrough { history, trim } => match self.input.next()? {
+                Next::Packet(packet) if is_call_frame(packet.data()) => {
+                    let heard = trim.next(FRAME_SAMPLES as u64, SAMPLE_RATE, &packet);
+                    let passes = !heard.range.is_empty() || heard.leading && heard.before_start < CONVERGENCE_SAMPLES;
+                    if passes && out.set(packet.data()).is_err() {
+                        return Err(ReadError::Malformed("a frame is too long".into()));
+                    }
                     if history.len() == HISTORY {
                         history.pop_front();
                     }
-                    history.push_back(packet.data);
-                    Ok(Step::Frame)
+                    history.push_back(packet.coded.data);
+                    Ok(if passes { Step::Frame } else { Step::Again })
                 }
                 Next::Packet(packet) => {
                     let mut transcoder = Transcoder::new(&self.input.track, &self.options)
                         .map_err(|error| ReadError::Codec(error.into()))?;
-                    if !history.is_empty() {
-                        transcoder.warm_up(history.iter().map(|played| &**played));
-                    }
+                    transcoder.warm_up(history.iter().map(|played| &**played), trim.clone());
                     transcoder.feed(&packet)?;
                     self.stage = Stage::Transcode(Box::new(transcoder));
                     Ok(Step::Again)
                 }
                 Next::Changed => {
-                    if passes(&self.input, &self.options) {
-                        history.clear();
+                    self.stage = if passes(&self.input, &self.options) {
+                        Stage::passthrough(&self.input)
                     } else {
                         let transcoder = Transcoder::new(&self.input.track, &self.options)
                             .map_err(|error| ReadError::Unsupported(error.into()))?;
-                        self.stage = Stage::Transcode(Box::new(transcoder));
-                    }
+                        Stage::Transcode(Box::new(transcoder))
+                    };
                     Ok(Step::Again)
                 }
                 Next::End => Ok(Step::End),
@@ -326,14 +368,16 @@ impl Error for ParserPanicked {}
 
 /// Whether the track allows passthrough; each packet is still looked at.
 fn passes(input: &Input, options: &OpenOptions) -> bool {
-    input.track.opus.is_some_and(|head| head.gain == 0) && options.volume == 1.0
+    input.track.opus.is_some_and(|head| head.gain == 0 && head.is_single_stream()) && options.volume == 1.0
 }
 
 fn is_call_frame(packet: &[u8]) -> bool {
-    Packet::parse(packet).is_ok_and(|packet| packet.is_single_20_ms_frame())
+    packet.len() <= MAX_FRAME_LEN && Packet::parse(packet).is_ok_and(|packet| packet.is_single_20_ms_frame())
 }
 
 /// Packets to keep while they pass: 80 ms, what a decoder needs to converge (RFC 7845, section 4.6).
 const HISTORY: usize = 4;
+/// The same as samples per channel: packets in front of the audio that are sent though they are not meant to be heard.
+const CONVERGENCE_SAMPLES: u64 = (HISTORY * FRAME_SAMPLES) as u64;
 /// Frames read ahead: half a second, for a disk that is slow at times.
 const LEAD: u8 = 25;

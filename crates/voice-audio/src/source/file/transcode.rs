@@ -4,20 +4,21 @@ use std::mem;
 
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
-use symphonia::core::packet::Packet;
 
 use super::input::{TrackInfo, read_error};
 use super::mix::Mixer;
+use super::opus_decoder::OpusDecoder;
+use super::packet::Packet;
 use super::resample::{RATES, Resampler};
+use super::trim::Trim;
 use super::{OpenError, OpenOptions, ReadError};
-use crate::opus::{Channels, Decoder, Encoder, EncoderConfig, MAX_PACKET_SAMPLES};
+use crate::opus::{Encoder, EncoderConfig};
 use crate::{CHANNELS, FRAME_SAMPLES, FrameBuf, SAMPLE_RATE};
 
 /// Decodes, mixes to stereo, resamples to 48 kHz and encodes again.
 pub(super) struct Transcoder {
     decoder: PcmDecoder,
     trim: Trim,
-    time_in_samples: bool,
     resampler: Option<(u32, Resampler)>,
     encoder: Encoder,
     volume: f32,
@@ -33,13 +34,7 @@ pub(super) struct Transcoder {
 }
 
 enum PcmDecoder {
-    Opus {
-        decoder: Decoder,
-        gain: f32,
-        pcm: Vec<f32>,
-        /// Samples per channel of the last packet: what a damaged one is replaced by.
-        last: usize,
-    },
+    Opus(OpusDecoder),
     Other {
         decoder: Box<dyn AudioDecoder>,
         pcm: Vec<f32>,
@@ -54,8 +49,7 @@ impl Transcoder {
             .map_err(|error| OpenError::Codec(error.into()))?;
         Ok(Self {
             decoder: PcmDecoder::new(track)?,
-            trim: Trim::new(track),
-            time_in_samples: track.time_in_samples,
+            trim: track.trim.clone(),
             resampler: None,
             encoder,
             // `max` also turns a NaN into silence.
@@ -73,20 +67,19 @@ impl Transcoder {
     pub(super) fn change_track(&mut self, track: &TrackInfo) -> Result<(), ReadError> {
         self.finish_resampler()?;
         self.decoder = PcmDecoder::new(track).map_err(|error| ReadError::Unsupported(error.into()))?;
-        self.trim = Trim::new(track);
-        self.time_in_samples = track.time_in_samples;
+        self.trim = track.trim.clone();
         Ok(())
     }
 
-    /// Lets the decoder hear packets that were already played, and nothing that comes before the next packet is cut.
-    pub(super) fn warm_up<'p>(&mut self, played: impl Iterator<Item = &'p [u8]>) {
-        if let PcmDecoder::Opus { decoder, pcm, .. } = &mut self.decoder {
+    /// Lets the decoder hear packets that were already played, and goes on with what was cut off beside them.
+    pub(super) fn warm_up<'p>(&mut self, played: impl Iterator<Item = &'p [u8]>, trim: Trim) {
+        if let PcmDecoder::Opus(decoder) = &mut self.decoder {
             for packet in played {
                 // They are not heard: a bad one among them costs nothing.
-                let _ = decoder.decode(packet, pcm);
+                let _ = decoder.decode(packet, 1.0, &mut self.mixed);
             }
-            self.trim = Trim::default();
         }
+        self.trim = trim;
     }
 
     /// Takes one packet.
@@ -107,12 +100,9 @@ impl Transcoder {
         if !RATES.contains(&rate) {
             return Err(ReadError::Unsupported("the sample rate is out of range".into()));
         }
-        let end_trim = match &self.decoder {
-            // The other decoders apply it themselves.
-            PcmDecoder::Opus { .. } if self.time_in_samples => packet.trim_end.get(),
-            _ => 0,
-        };
-        let heard = self.trim.apply(&mixed, rate, end_trim);
+        // Both ends are at most the number of samples, which came from a length.
+        let range = self.trim.next((mixed.len() / CHANNELS) as u64, rate, packet).range;
+        let heard = mixed.get(range.start as usize * CHANNELS..range.end as usize * CHANNELS).unwrap_or_default();
         self.any_audio |= !heard.is_empty();
         let result = self.resample(rate, heard);
         self.mixed = mixed;
@@ -177,12 +167,7 @@ impl Transcoder {
 impl PcmDecoder {
     fn new(track: &TrackInfo) -> Result<Self, OpenError> {
         if let Some(head) = &track.opus {
-            return Ok(Self::Opus {
-                decoder: Decoder::new(Channels::Stereo).map_err(|error| OpenError::Codec(error.into()))?,
-                gain: head.gain_factor(),
-                pcm: vec![0.0; MAX_PACKET_SAMPLES * CHANNELS],
-                last: FRAME_SAMPLES,
-            });
+            return OpusDecoder::new(head).map(Self::Opus);
         }
         let decoder = symphonia::default::get_codecs()
             .make_audio_decoder(&track.codec, &AudioDecoderOptions::default())
@@ -198,20 +183,12 @@ impl PcmDecoder {
     /// Replaces `out` by the stereo audio of `packet` and returns its rate in hertz.
     fn decode(&mut self, packet: &Packet, volume: f32, out: &mut Vec<f32>) -> Result<u32, ReadError> {
         match self {
-            Self::Opus { decoder, gain, pcm, last } => {
-                let samples = match decoder.decode(&packet.data, pcm) {
-                    Ok(samples) => samples,
-                    // A damaged packet still takes its time.
-                    Err(_) => decoder.conceal(*last, pcm).map_err(|error| ReadError::Malformed(error.into()))?,
-                };
-                *last = samples;
-                out.clear();
-                let volume = volume * *gain;
-                out.extend(pcm.iter().take(samples * CHANNELS).map(|value| (value * volume).clamp(-1.0, 1.0)));
+            Self::Opus(decoder) => {
+                decoder.decode(packet.data(), volume, out).map_err(|error| ReadError::Malformed(error.into()))?;
                 Ok(SAMPLE_RATE)
             }
             Self::Other { decoder, pcm, mixer, channels } => {
-                let decoded = match decoder.decode(packet) {
+                let decoded = match decoder.decode(&packet.coded) {
                     Ok(decoded) => decoded,
                     Err(error @ (Error::DecodeError(_) | Error::IoError(_) | Error::LimitError(_))) => {
                         return Err(ReadError::Malformed(error.into()));
@@ -229,61 +206,6 @@ impl PcmDecoder {
                 Ok(rate)
             }
         }
-    }
-}
-
-/// What to cut off the decoded audio, beyond what the decoder cuts itself.
-#[derive(Default)]
-struct Trim {
-    source: TrimSource,
-    started: Option<Cut>,
-}
-
-#[derive(Clone, Copy, Default)]
-enum TrimSource {
-    #[default]
-    Nothing,
-    /// Samples at the start, as Opus states them.
-    Start(u64),
-    /// What an MP4 edit list keeps.
-    Edit(super::edit_list::Edit),
-}
-
-/// Samples per channel still to drop, and then to keep.
-struct Cut {
-    skip: u64,
-    take: u64,
-}
-
-impl Trim {
-    fn new(track: &TrackInfo) -> Self {
-        let source = match (track.edit, &track.opus) {
-            (Some(edit), _) => TrimSource::Edit(edit),
-            (None, Some(head)) => TrimSource::Start(u64::from(head.pre_skip)),
-            (None, None) => TrimSource::Nothing,
-        };
-        Self { source, started: None }
-    }
-
-    /// The part of interleaved stereo `pcm` that is heard.
-    fn apply<'p>(&mut self, pcm: &'p [f32], rate: u32, end_trim: u64) -> &'p [f32] {
-        // The rate is known for certain only with the first packet.
-        let cut = self.started.get_or_insert_with(|| match self.source {
-            TrimSource::Nothing => Cut { skip: 0, take: u64::MAX },
-            TrimSource::Start(skip) => Cut { skip, take: u64::MAX },
-            TrimSource::Edit(edit) => {
-                Cut { skip: edit.skip_samples(rate), take: edit.take_samples(rate).unwrap_or(u64::MAX) }
-            }
-        });
-        let samples = (pcm.len() / CHANNELS) as u64;
-        let end = samples.saturating_sub(end_trim);
-        let start = cut.skip.min(end);
-        cut.skip -= cut.skip.min(samples);
-        let len = (end - start).min(cut.take);
-        cut.take -= len;
-        // Both are at most `samples`, which came from a length.
-        let (start, len) = (start as usize, len as usize);
-        pcm.get(start * CHANNELS..(start + len) * CHANNELS).unwrap_or_default()
     }
 }
 
