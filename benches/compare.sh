@@ -10,7 +10,7 @@
 #   --encode-calls "N .."  with how many calls (default 100: a processor encodes for about 150)
 #   --busy                 have a neighbour keep the client's processor busy
 #   --client-cpu N, --server-cpu N   the processors (default 0 and 1)
-#   --only "PROGRAM .."    of ours, ours-dave, songbird, floor (default: all)
+#   --only "PROGRAM .."    of ours, ours-dave, ours-real-time (with DAVE too), songbird, floor (default: all but ours-real-time)
 #   --out FILE             keep what the programs print, one line a run
 #   --no-build             take what is built
 #
@@ -102,6 +102,7 @@ for ((round = 1; round <= rounds; round++)); do
         wanted ours && run ours "$main/load" --mode passthrough --dave off "${load[@]}" "${served[@]}"
         wanted songbird && run songbird "$peers/songbird-load" --mode passthrough "${load[@]}" "${served[@]}"
         wanted ours-dave && run "ours, DAVE" "$main/load" --mode passthrough --dave on "${load[@]}" "${served[@]}"
+        wanted ours-real-time && run "ours, DAVE, real time" "$main/load" --mode passthrough --dave on --real-time "${load[@]}" "${served[@]}"
     done
     [[ $encode ]] || continue
     for n in $encode_calls; do

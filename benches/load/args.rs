@@ -52,6 +52,9 @@ pub(crate) struct Args {
     /// The precedence of media threads, as a nice value [default: the library's].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
     pub(crate) nice: Option<i32>,
+    /// Media threads run as real-time threads, before all others, if the system allows it.
+    #[arg(long)]
+    pub(crate) real_time: bool,
     /// How media threads send: `plain` or `io_uring`.
     #[arg(long, value_name = "HOW", default_value_t = SendBackend::Plain)]
     pub(crate) send_backend: SendBackend,

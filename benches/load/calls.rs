@@ -19,11 +19,12 @@ use crate::{
 pub(crate) fn driver(
     target: &Target,
     dave: bool,
-    (media_threads, send_backend, nice): (u16, SendBackend, Option<i32>),
+    (media_threads, send_backend, nice, real_time): (u16, SendBackend, Option<i32>, bool),
 ) -> Result<Driver, Error> {
     let mut config = Config::default();
     config.media_threads = media_threads.into();
     config.media_nice = nice.or(config.media_nice);
+    config.media_real_time = real_time;
     config.send_backend = send_backend;
     // There is no main gateway that could name another server.
     config.follow_timeout = Duration::ZERO;

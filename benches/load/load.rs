@@ -41,7 +41,7 @@ pub(crate) fn run(args: Args) -> Result<Report, Error> {
     pin(pins.client)?;
     let runtime = runtime(args.workers)?;
     let _context = runtime.enter();
-    let driver = driver(&target, args.dave(), (args.media_threads, args.send_backend, args.nice))?;
+    let driver = driver(&target, args.dave(), (args.media_threads, args.send_backend, args.nice, args.real_time))?;
     let sources = match args.mode {
         Mode::Passthrough => Some(Sources::passthrough()?),
         Mode::Encode => Some(Sources::encode(args.bitrate)?),

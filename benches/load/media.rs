@@ -1,8 +1,8 @@
 //! What the library says of its media threads: how late packets were sent, and what the threads did for it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use discord_voice::{Histogram, Metrics};
+use discord_voice::{Histogram, Metrics, SlotLateness};
 use serde::Serialize;
 
 use crate::measuring::rounded;
@@ -54,6 +54,8 @@ pub(crate) struct MediaThreads {
     cpu_s: f64,
     /// Times a call was given to another thread.
     moved: u64,
+    /// How late slots began, by what the thread did when they came due; each may have several calls.
+    slots: BTreeMap<&'static str, Lateness>,
     /// How packets are sent.
     send_backend: String,
 }
@@ -68,6 +70,7 @@ impl MediaThreads {
             datagrams: 0,
             cpu_s: 0.0,
             moved: 0,
+            slots: BTreeMap::new(),
             send_backend: after.shards.first().map(|shard| shard.send_backend.to_string()).unwrap_or_default(),
         };
         for (before, after) in before.shards.iter().zip(&after.shards) {
@@ -79,9 +82,29 @@ impl MediaThreads {
             all.moved += after.moved_away - before.moved_away;
         }
         all.cpu_s = rounded(all.cpu_s, 6);
+        all.slots = SLOTS.iter().filter_map(|(name, of)| Some((*name, Self::late(before, after, of)?))).collect();
         all
     }
+
+    fn late(before: &Metrics, after: &Metrics, of: &Cause) -> Option<Lateness> {
+        let sum = |metrics: &Metrics| {
+            let mut all = Histogram::default();
+            metrics.shards.iter().for_each(|shard| all.merge(of(&shard.slots)));
+            all
+        };
+        Lateness::between(&sum(before), &sum(after))
+    }
 }
+
+type Cause = fn(&SlotLateness) -> &Histogram;
+const SLOTS: [(&str, Cause); 6] = [
+    ("waiting", |slots| &slots.waiting),
+    ("sending", |slots| &slots.sending),
+    ("commands", |slots| &slots.commands),
+    ("receiving", |slots| &slots.receiving),
+    ("timers", |slots| &slots.timers),
+    ("telling", |slots| &slots.telling),
+];
 
 /// What the threads did that encode ahead of time.
 #[derive(Debug, PartialEq, Serialize)]

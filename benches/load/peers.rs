@@ -87,7 +87,7 @@ pub(crate) fn run() -> Result<(), Error> {
     let plan: Plan = serde_json::from_str(&plan).map_err(|source| Error::NotUnderstood { name: NAME, source })?;
     let runtime = runtime(1)?;
     let _context = runtime.enter();
-    let driver = driver(&plan.target, plan.dave, (1, SendBackend::Plain, None))?;
+    let driver = driver(&plan.target, plan.dave, (1, SendBackend::Plain, None, false))?;
     let opening = Opening { join: Join::Paced, timeout: plan.timeout, sources: None };
     let mut calls: Vec<Call> = Vec::new();
     // One member of each room after the other: nobody waits for somebody in the same room.

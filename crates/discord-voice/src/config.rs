@@ -40,6 +40,12 @@ pub struct Config {
     /// The precedence of media threads over others, as a nice value from -20, the highest, to 19; `None` leaves it: -10.
     /// Below 0 the system has to allow it (on Linux with `CAP_SYS_NICE`), and otherwise it stays as it is.
     pub media_nice: Option<i32>,
+    /// Media threads run before all other threads of the machine that are not real-time themselves, with the lowest priority of
+    /// the policy `SCHED_FIFO`: `false`. It makes them far more punctual where other threads are busy on their processors.
+    /// The system has to allow it (on Linux with `CAP_SYS_NICE`, or a limit `RLIMIT_RTPRIO` above 0), and otherwise
+    /// `media_nice` holds. Sources that are asked on the media thread ([`Immediate`](voice_audio::Lead::Immediate)) must not
+    /// compute for long. Linux only.
+    pub media_real_time: bool,
     /// How media threads send: [`Plain`](voice_udp::socket::SendBackend::Plain). What the system does not have is replaced by that.
     #[cfg(feature = "tokio")]
     pub send_backend: voice_udp::socket::SendBackend,
@@ -97,6 +103,7 @@ impl Default for Config {
             media_threads: available_parallelism().map_or(1, NonZeroUsize::get),
             media_cores: Vec::new(),
             media_nice: Some(-10),
+            media_real_time: false,
             #[cfg(feature = "tokio")]
             send_backend: voice_udp::socket::SendBackend::Plain,
             encode_threads: available_parallelism().map_or(1, NonZeroUsize::get),

@@ -20,7 +20,9 @@ mod manager;
 #[cfg(feature = "tokio")]
 pub use {
     api::{CallStats, Connect, ConnectError, Driver, DropStats, Events, LeaveError, Playback, VoiceClient},
-    driver::{EncodeStats, MediaStats, Metrics, PlaybackEnd, PlaybackStatus, Receive, Received, ShardMetrics},
+    driver::{
+        EncodeStats, MediaStats, Metrics, PlaybackEnd, PlaybackStatus, Receive, Received, ShardMetrics, SlotLateness,
+    },
     manager::{Join, JoinError, VoiceManager, VoiceManagerBuilder},
     voice_ws::{CertificateError, Connector, TransportError},
 };

@@ -22,6 +22,7 @@ use super::{
     export::CallExport,
     on_grid,
     playing::{PlaybackEnd, PlaybackShared, PlaybackStatus, Playing},
+    pool::Help,
     ring::{ReceiveSink, Received},
     shared::{CallShared, LinkFault, MediaStats},
 };
@@ -44,6 +45,8 @@ pub(super) struct MediaCall {
     /// The next round in which a frame can leave over this link; each before it had its turn, or was skipped.
     next_round: u64,
     published_at: Option<Instant>,
+    /// The first figures are followed by the next this much early: calls that began together tell theirs apart.
+    head_start: Duration,
     export: CallExport,
 }
 
@@ -67,12 +70,14 @@ impl Account {
 /// The way out, which a thread's calls share, one after the other.
 pub(super) struct Outlet {
     pub(super) sink: Box<dyn DatagramSink>,
+    /// For the pool, when everything has left.
+    pub(super) help: Help,
     frame: FrameBuf,
 }
 
 impl Outlet {
     pub(super) fn new(sink: Box<dyn DatagramSink>) -> Self {
-        Self { sink, frame: FrameBuf::new() }
+        Self { sink, help: Help::default(), frame: FrameBuf::new() }
     }
 }
 
@@ -101,6 +106,7 @@ impl MediaCall {
             sinks: Vec::new(),
             next_round: 0,
             published_at: None,
+            head_start: Duration::ZERO,
             export,
         }
     }
@@ -139,6 +145,7 @@ impl MediaCall {
 
     /// Makes the socket known to a thread.
     pub(super) fn enter_thread(&mut self, number: usize, poller: &mut Poller, outlet: &mut Outlet) {
+        self.head_start = PUBLISH_INTERVAL * (number as u32 % SHARES) / SHARES;
         let Some(link) = &mut self.link else { return };
         let added = poller.add(&mut link.socket, number).and_then(|()| outlet.sink.add(&link.socket, number));
         if let Err(error) = added {
@@ -281,10 +288,10 @@ impl MediaCall {
         self.account.skipped += missed;
         self.next_round = round + 1;
         self.account.lateness.record(late);
-        let Outlet { sink, frame } = outlet;
+        let Outlet { sink, frame, help } = outlet;
         let sounding = match self.playing.as_mut().filter(|_| !self.paused) {
             None => false,
-            Some(playing) => match playing.next_frame(frame) {
+            Some(playing) => match playing.next_frame(frame, help) {
                 Ok(sounding) => {
                     playing.set_status(PlaybackStatus::Playing);
                     sounding
@@ -420,7 +427,8 @@ impl MediaCall {
         if let Some(link) = &self.link
             && (due || final_one)
         {
-            self.published_at = Some(now);
+            let head_start = if self.published_at.is_none() { self.head_start } else { Duration::ZERO };
+            self.published_at = now.checked_sub(head_start).or(Some(now));
             self.export.update(&self.account.publish(link));
         }
     }
@@ -445,6 +453,8 @@ const PING_GRID: Duration = Duration::from_millis(50);
 /// Packets that a key may still seal when another one is asked for: 10 s of them, in which a rejoin succeeds or fails.
 const RENEW_AT: u64 = 500;
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+/// Parts of that in which calls tell their figures: the rounds of 20 ms.
+const SHARES: u32 = 50;
 
 #[cfg(test)]
 mod tests;

@@ -48,6 +48,10 @@ pub struct ShardMetrics {
     pub stalls: u64,
     /// Times the thread woke up.
     pub wakeups: u64,
+    /// Timers that wanted to be served again at once, and had to wait for a millisecond; more than 0 is a fault of this library.
+    pub overdue_timers: u64,
+    /// How late slots began, by what the thread did when they came due.
+    pub slots: SlotLateness,
     /// Datagrams that it received.
     pub datagrams: u64,
     /// Commands that wait for it; 4096 at most.
@@ -60,6 +64,25 @@ pub struct ShardMetrics {
     pub moved_here: u64,
     /// How its datagrams leave.
     pub send_backend: SendBackend,
+}
+
+/// How late slots began, by what the media thread did when they came due. A slot is a tenth of the 20 ms, and the calls in
+/// it have their turns one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlotLateness {
+    /// It waited: the system woke it late, or let others run.
+    pub waiting: Histogram,
+    /// It sent: earlier slots took longer than their time.
+    pub sending: Histogram,
+    /// It did what it was told, by the control of a call for instance.
+    pub commands: Histogram,
+    /// It read from a socket.
+    pub receiving: Histogram,
+    /// It served a call's timer, a ping for instance.
+    pub timers: Histogram,
+    /// It told its own figures, or asked calls to move.
+    pub telling: Histogram,
 }
 
 impl ShardMetrics {

@@ -22,7 +22,7 @@ pub(crate) use ring::ring;
 pub(crate) use shard::Shards;
 pub(crate) use shared::CallShared;
 
-pub use metrics::{Metrics, ShardMetrics};
+pub use metrics::{Metrics, ShardMetrics, SlotLateness};
 pub use playing::{PlaybackEnd, PlaybackStatus};
 pub use pool::EncodeStats;
 pub use ring::{Receive, Received};
@@ -40,13 +40,17 @@ fn wall() -> SystemTime {
 }
 
 /// The first instant from `at` on that is a whole number of steps after the epoch: where calls wait for each other, so that
-/// one wake-up serves many. Never earlier than `at`, not by a nanosecond: a timer there would be due before what it is for.
+/// one wake-up serves many, and in the middle of a pacer's slot, when most of its calls have had their turn. Never earlier than `at`, not by a nanosecond: a timer there would be due before what it is for.
 fn on_grid(epoch: Instant, at: Instant, step: Duration) -> Instant {
+    let epoch = epoch + HALF_A_SLOT;
     let steps = at.saturating_duration_since(epoch).as_nanos().div_ceil(step.as_nanos().max(1));
     let after =
         u64::try_from(steps * step.as_nanos()).ok().and_then(|nanos| epoch.checked_add(Duration::from_nanos(nanos)));
     after.map_or(at, |on_grid| on_grid.max(at))
 }
+
+/// The pacer has a slot every 2 ms.
+const HALF_A_SLOT: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
@@ -64,6 +68,7 @@ mod tests {
             let step = Duration::from_nanos(step);
             let on_grid = on_grid(epoch, at, step);
             prop_assert!(on_grid >= at);
+            let epoch = epoch + HALF_A_SLOT;
             prop_assert!(on_grid < at.max(epoch) + step);
             prop_assert_eq!(on_grid.saturating_duration_since(epoch).as_nanos() % step.as_nanos(), 0);
         }

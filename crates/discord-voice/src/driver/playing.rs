@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use voice_audio::{FRAME_DURATION, FrameBuf, FrameSource, Lead, NextFrame, SourceError};
 use voice_udp::SealError;
 
-use super::pool::{Feed, Pool};
+use super::pool::{Feed, Help, Pool};
 
 /// The media thread's side of a playback.
 pub(crate) struct Playing {
@@ -117,13 +117,13 @@ impl Playing {
     }
 
     /// The next frame, if there is one. Asks the source for it, where a panic becomes an end, or takes what the pool has
-    /// made.
-    pub(crate) fn next_frame(&mut self, out: &mut FrameBuf) -> Result<bool, PlaybackEnd> {
+    /// made; then the pool may need to be called, which is for later.
+    pub(crate) fn next_frame(&mut self, out: &mut FrameBuf, help: &mut Help) -> Result<bool, PlaybackEnd> {
         // The buffer is every call's: a source that says that it has written a frame, and has not, must not send
         // another's.
         out.clear();
         let is_ready = match &mut self.source {
-            Source::Fed(feed) => feed.next_frame(out)?,
+            Source::Fed(feed) => feed.next_frame(out, help)?,
             Source::Immediate(source) => ask(source, out)?,
         };
         if is_ready {

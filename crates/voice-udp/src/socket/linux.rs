@@ -44,6 +44,16 @@ pub(super) fn receive_many(
     Ok(count)
 }
 
+/// Gives the current thread the lowest real-time priority; threads that it starts begin without it.
+pub(super) fn run_in_real_time() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 1 };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: the kernel reads the parameters, which outlive the call, and nothing else of ours. 0 is the current thread. The C
+    // library's function is not used, because some of them refuse it.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const parameters) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Sends many datagrams with one system call, through `io_uring`.
 pub(super) struct RingSink {
     /// Before the buffers, so that the kernel lets go of them first.

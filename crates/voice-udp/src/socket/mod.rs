@@ -17,6 +17,19 @@ pub use inbox::{Inbox, RECEIVE_BUFFER_LEN};
 pub use poller::{Poller, Waker};
 pub use sink::{DatagramSink, PlainSink, SendBackend, SendFailure, Sockets, UnknownBackend, sink};
 
+/// Has the current thread run before all threads of the machine that are not real-time themselves, for as long as it has
+/// something to do: with the lowest priority of the policy `SCHED_FIFO`. Threads that it starts do not inherit it.
+///
+/// # Errors
+///
+/// The operating system's, when it does not allow it; [`Unsupported`](io::ErrorKind::Unsupported) where there is no such thing.
+pub fn run_in_real_time() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    return linux::run_in_real_time();
+    #[cfg(not(target_os = "linux"))]
+    return Err(io::ErrorKind::Unsupported.into());
+}
+
 /// A non-blocking UDP socket that talks to one media server and hears only that one.
 #[derive(Debug)]
 pub struct Socket {
@@ -123,6 +136,19 @@ mod tests {
         assert!(readable.is_empty());
         assert!(Instant::now() < deadline + Duration::from_secs(2));
         Ok(())
+    }
+
+    #[test]
+    fn a_thread_runs_in_real_time_or_is_told_why_not() {
+        std::thread::spawn(|| match run_in_real_time() {
+            Ok(()) => {}
+            Err(error) => {
+                let kinds = [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported];
+                assert!(kinds.contains(&error.kind()), "{error}");
+            }
+        })
+        .join()
+        .expect("the thread ends");
     }
 
     #[test]

@@ -17,12 +17,33 @@ pub(crate) struct Feed {
     pub(super) job: Arc<Job>,
     /// Frames taken out of the ring.
     pub(super) taken: u32,
-    pub(super) _running: Arc<Running>,
+    pub(super) running: Arc<Running>,
+}
+
+/// Whether a thread of the pool has to be woken, for sources that were put into its queue. Waking is left to who has put
+/// them there, for a better moment.
+#[derive(Default)]
+pub(crate) struct Help(Option<Arc<Running>>);
+
+impl Help {
+    fn note(&mut self, running: &Arc<Running>) {
+        if self.0.is_none() {
+            self.0 = Some(Arc::clone(running));
+        }
+    }
+
+    /// Wakes one, which wakes others if there is enough to do.
+    pub(crate) fn call(&mut self) {
+        if let Some(running) = self.0.take() {
+            running.0.call_help();
+        }
+    }
 }
 
 impl Feed {
-    /// Takes the next frame; `false` when it is not there yet. Never waits, locks or allocates.
-    pub(crate) fn next_frame(&mut self, out: &mut FrameBuf) -> Result<bool, PlaybackEnd> {
+    /// Takes the next frame; `false` when it is not there yet. Never waits, locks or allocates. The pool is to be called
+    /// soon if `help` says so then.
+    pub(crate) fn next_frame(&mut self, out: &mut FrameBuf, help: &mut Help) -> Result<bool, PlaybackEnd> {
         // Asked before the ring is looked at: what was made before the end is then seen below.
         let end = self.job.end();
         let mut head = [0; HEAD_LEN];
@@ -30,7 +51,7 @@ impl Feed {
             return match end {
                 Some(end) => Err(end.clone()),
                 None => {
-                    self.job.ask(self.taken);
+                    self.ask(help);
                     Ok(false)
                 }
             };
@@ -42,8 +63,14 @@ impl Feed {
         }
         let _ = out.set_len(len);
         self.taken = self.taken.wrapping_add(1);
-        self.job.ask(self.taken);
+        self.ask(help);
         Ok(true)
+    }
+
+    fn ask(&self, help: &mut Help) {
+        if self.job.ask(self.taken) {
+            help.note(&self.running);
+        }
     }
 }
 

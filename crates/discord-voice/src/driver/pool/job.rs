@@ -62,7 +62,7 @@ impl Job {
             work: Mutex::new(Some(Work { source, ring: producer, empty: (0, 0) })),
         });
         job.queue();
-        Feed { ring: consumer, job, taken: 0, _running: running }
+        Feed { ring: consumer, job, taken: 0, running }
     }
 
     /// How it ended, once all frames before that are in the ring.
@@ -70,13 +70,12 @@ impl Job {
         self.end.get()
     }
 
-    /// The feed was asked for a frame, and so many were taken in all.
-    pub(super) fn ask(self: &Arc<Self>, taken: u32) {
+    /// The feed was asked for a frame, and so many were taken in all. Returns whether the job is in the queue now, and somebody
+    /// has to be called for it.
+    pub(super) fn ask(self: &Arc<Self>, taken: u32) -> bool {
         self.taken.store(taken, Ordering::SeqCst);
         self.asked.store(self.asked.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        if self.is_low() && self.end.get().is_none() {
-            self.queue();
-        }
+        self.is_low() && self.end.get().is_none() && self.enter_queue()
     }
 
     /// Nobody plays it any more: a worker drops the source.
@@ -114,11 +113,18 @@ impl Job {
 
     /// Puts it into the queue, unless it is there or in a worker's hands, who then looks once more before letting go.
     fn queue(self: &Arc<Self>) {
-        if !self.busy.load(Ordering::SeqCst) && !self.busy.swap(true, Ordering::SeqCst) {
-            let shared = self.admitted.shared();
-            shared.push(Arc::clone(self));
-            shared.call_help();
+        if self.enter_queue() {
+            self.admitted.shared().call_help();
         }
+    }
+
+    /// The same, and leaves it to the caller to have somebody look at the queue.
+    fn enter_queue(self: &Arc<Self>) -> bool {
+        let enters = !self.busy.load(Ordering::SeqCst) && !self.busy.swap(true, Ordering::SeqCst);
+        if enters {
+            self.admitted.shared().push(Arc::clone(self));
+        }
+        enters
     }
 
     /// A worker lets go of it. It is back in the queue when that was asked for meanwhile: when it was closed, or when its

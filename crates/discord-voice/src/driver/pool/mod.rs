@@ -28,7 +28,7 @@ use voice_audio::{FrameSource, SourceError};
 use self::{job::Job, queue::Shared};
 use super::playing::PlaybackEnd;
 
-pub(crate) use feed::Feed;
+pub(crate) use feed::{Feed, Help};
 
 /// The pool. Its threads start with the first source that needs one, and end when it and the last feed are gone.
 pub(crate) struct Pool {

@@ -11,7 +11,7 @@ use std::{
 
 use voice_audio::{FrameBuf, FrameSource, NextFrame, SourceError};
 
-use super::{EncodeStats, Feed, Pool, SPARES_PER_CORE};
+use super::{EncodeStats, Feed, Help, Pool, SPARES_PER_CORE};
 use crate::driver::{clock, playing::PlaybackEnd};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -75,12 +75,20 @@ fn numbers(until: u32) -> impl FnMut(u32, &mut FrameBuf) -> NextFrame + Send + '
     }
 }
 
+/// As a media thread does that has one call.
+fn take(feed: &mut Feed, frame: &mut FrameBuf) -> Result<bool, PlaybackEnd> {
+    let mut help = Help::default();
+    let taken = feed.next_frame(frame, &mut help);
+    help.call();
+    taken
+}
+
 /// The next answer that is not "not yet".
 fn next(feed: &mut Feed, frame: &mut FrameBuf) -> Result<(), PlaybackEnd> {
     let deadline = clock() + PATIENCE;
     loop {
         frame.clear();
-        if feed.next_frame(frame)? {
+        if take(feed, frame)? {
             return Ok(());
         }
         assert!(clock() < deadline, "no frame");
@@ -112,7 +120,7 @@ fn frames_come_in_order_and_then_the_end_at_any_depth() {
         expect_numbers(&mut feed, 0..600);
         let mut frame = FrameBuf::new();
         assert!(matches!(next(&mut feed, &mut frame), Err(PlaybackEnd::Finished)));
-        assert!(matches!(feed.next_frame(&mut frame), Err(PlaybackEnd::Finished)), "the end stays the end");
+        assert!(matches!(take(&mut feed, &mut frame), Err(PlaybackEnd::Finished)), "the end stays the end");
         assert!(seen.dropped_on().starts_with("voice-encode"));
     }
     assert_eq!(pool.stats().frames, 7 * 600);
@@ -257,7 +265,7 @@ fn there_are_only_so_many_spares_and_what_waits_goes_on_when_one_is_free() {
     until(&pool, "the last refusal", |stats| stats.blocked_threads == most && stats.spares_refused > 0);
     let stats = pool.stats();
     assert_eq!((stats.threads, stats.queued, stats.sources), (most, 1, most + 1));
-    assert!(matches!(other.next_frame(&mut FrameBuf::new()), Ok(false)));
+    assert!(matches!(take(&mut other, &mut FrameBuf::new()), Ok(false)));
     blockers.pop();
     expect_numbers(&mut other, 0..10);
     drop(blockers);
@@ -292,7 +300,7 @@ fn what_never_has_anything_is_left_alone_until_it_is_asked() {
     };
     let at_first = asked();
     assert!(at_first <= 4, "asked {at_first} times for the first frame");
-    assert!(matches!(silent.next_frame(&mut FrameBuf::new()), Ok(false)));
+    assert!(matches!(take(&mut silent, &mut FrameBuf::new()), Ok(false)));
     drop(silent);
     seen.dropped_on();
 }
@@ -360,6 +368,21 @@ fn many_sources_share_a_few_threads() {
 }
 
 #[test]
+fn one_call_for_help_after_many_calls_had_their_turn_is_enough() {
+    let pool = Pool::new(2);
+    let mut feeds: Vec<_> = (0..200).map(|_| feed(&pool, 1, numbers(u32::MAX)).0).collect();
+    let mut frame = FrameBuf::new();
+    for round in 1..=20 {
+        until(&pool, "a frame of each", |stats| stats.frames == 200 * round && stats.queued == 0);
+        let mut help = Help::default();
+        for feed in &mut feeds {
+            assert!(matches!(feed.next_frame(&mut frame, &mut help), Ok(true)));
+        }
+        help.call();
+    }
+}
+
+#[test]
 fn taking_frames_and_giving_up_allocates_nothing() {
     let pool = Pool::new(1);
     let (mut feed, seen) = feed(&pool, 8, numbers(u32::MAX));
@@ -368,7 +391,7 @@ fn taking_frames_and_giving_up_allocates_nothing() {
     let mut frames = 0;
     let counted = allocation_counter::measure(|| {
         while frames < 200 {
-            frames += u32::from(matches!(feed.next_frame(&mut frame), Ok(true)));
+            frames += u32::from(matches!(take(&mut feed, &mut frame), Ok(true)));
         }
         drop(feed);
     });

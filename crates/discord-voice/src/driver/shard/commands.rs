@@ -138,7 +138,7 @@ impl Shard {
             for round in seat.call.next_round().max(last.saturating_sub(MAX_CATCH_UP))..last {
                 self.tick(number, round, now);
             }
-            self.flush();
+            self.finish_slot();
         }
         self.reschedule(number);
     }

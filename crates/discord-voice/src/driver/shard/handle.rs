@@ -134,9 +134,9 @@ impl Shards {
             let loads = shards.handles.iter().map(|handle| Arc::clone(&handle.load)).collect();
             let core = config.media_cores.get(number % config.media_cores.len().max(1)).copied();
             let export = ShardExport::new(number, pool.clone());
-            let (backend, nice) = (config.send_backend, config.media_nice);
+            let (backend, nice, real_time) = (config.send_backend, config.media_nice, config.media_real_time);
             let thread = std::thread::Builder::new().name(format!("voice-media-{number}")).spawn(move || {
-                super::thread::settle(core, nice);
+                super::thread::settle(core, nice, real_time);
                 Shard::new((number, epoch), poller, commands, (load, loads), backend, export).run();
             })?;
             shards.threads.push(thread);

@@ -3,6 +3,7 @@
 mod balance;
 mod commands;
 mod handle;
+mod slots;
 mod thread;
 mod timers;
 
@@ -18,12 +19,8 @@ use voice_udp::{
     socket::{Inbox, Poller, SendBackend, Socket, Sockets, sink},
 };
 
-use self::{handle::Load, timers::Timers};
-use super::{
-    clock,
-    export::ShardExport,
-    media_call::{MediaCall, Tick},
-};
+use self::{handle::Load, slots::Doing, timers::Timers};
+use super::{clock, export::ShardExport, media_call::MediaCall};
 use crate::{Histogram, ShardMetrics, driver::media_call::Outlet};
 
 use handle::{MAX_COMMANDS, ShardHandle};
@@ -44,6 +41,10 @@ struct Shard {
     timers: Timers,
     outlet: Outlet,
     inbox: Inbox,
+    /// Calls of the slot that is being served.
+    due: Vec<usize>,
+    /// Calls whose timers are being served.
+    timed: Vec<usize>,
     /// Calls that have datagrams, each once.
     unread: VecDeque<usize>,
     load: Arc<Load>,
@@ -59,6 +60,8 @@ struct Shard {
     published_work: u64,
     /// When something had arrived.
     received_at: Instant,
+    /// When the last slot was done with.
+    sent_until: Instant,
     /// Datagrams come so often that it is worth to wait for more.
     gather_until: Option<Instant>,
 }
@@ -120,6 +123,8 @@ impl Shard {
             timers: Timers::default(),
             outlet,
             inbox: Inbox::new(),
+            due: Vec::new(),
+            timed: Vec::new(),
             unread: VecDeque::new(),
             load,
             loads,
@@ -130,64 +135,53 @@ impl Shard {
             published_at: now,
             published_work: 0,
             received_at: now,
+            sent_until: now,
             gather_until: None,
         }
     }
 
     fn run(mut self) {
         let mut readable = Vec::new();
-        let mut due = Vec::new();
         loop {
             let timer = self.timers.next();
             let deadline = self.pacer.next_due().into_iter().chain(timer).min();
             let deadline = if self.unread.is_empty() { deadline } else { Some(clock()) };
             self.before_sleep(deadline);
             self.load.end_turn(self.epoch, clock());
-            self.gather(deadline);
+            if self.gather(deadline) {
+                self.send_due(Doing::Waiting);
+            }
             if let Err(error) = self.poller.wait(deadline, &mut readable) {
                 tracing::error!(%error, "a media thread cannot wait for its sockets");
                 return;
             }
             self.load.begin_turn(self.epoch, clock());
             self.metrics.wakeups += 1;
+            self.send_due(Doing::Waiting);
             if self.take_commands().is_break() {
                 return;
             }
             self.receive(&mut readable);
-            let now = clock();
-            while let Some(turn) = self.pacer.poll(now) {
-                let (round, at) = (turn.round, turn.at);
-                due.extend_from_slice(turn.keys);
-                self.prefetch(&due);
-                for number in due.drain(..) {
-                    self.tick(number, round, at);
-                }
-                self.flush();
-            }
-            self.timers.take_due(now, &mut due);
-            for number in due.drain(..) {
-                if let Some(seat) = self.seat(number) {
-                    seat.call.handle_timeout(now);
-                }
-                self.reschedule(number);
-            }
+            let now = self.serve_timers();
             if now.saturating_duration_since(self.published_at) >= PUBLISH_INTERVAL {
                 self.publish();
                 self.balance(now);
+                self.send_due(Doing::Telling);
             }
         }
     }
 
     /// Does what it was told: as much as there is time for before the next calls are due, and a little in any case.
     fn take_commands(&mut self) -> ControlFlow<()> {
-        let due = self.pacer.next_due();
+        let mut has_sent = false;
         // What is told meanwhile is for the next turn.
         for count in 1..=MAX_COMMANDS {
             let Ok(command) = self.commands.try_recv() else { break };
             self.load.received_command();
             let Some((key, command)) = command else { return ControlFlow::Break(()) };
             self.handle_command(key, command);
-            if count % COMMANDS_BETWEEN_LOOKS == 0 && due.is_some_and(|due| due < clock()) {
+            has_sent |= self.send_due(Doing::Commands).1;
+            if has_sent && count >= COMMANDS_IN_ANY_CASE {
                 // They are woken for already, so the next wait must be short.
                 let _ = self.poller.waker().wake();
                 break;
@@ -209,12 +203,12 @@ impl Shard {
         if self.unread.is_empty() {
             return;
         }
-        let due = self.pacer.next_due();
         let mut now = clock();
         let before = std::mem::replace(&mut self.received_at, now);
         if now.saturating_duration_since(before) < 2 * GATHER {
             self.gather_until = Some(now + GATHER);
         }
+        let mut has_sent = false;
         for count in 1..=self.unread.len() {
             let Some(number) = self.unread.pop_front() else { return };
             let Self { calls, inbox, metrics, .. } = self;
@@ -225,53 +219,30 @@ impl Shard {
                 }
                 self.reschedule(number);
             }
-            if count % CALLS_BETWEEN_LOOKS == 0 {
-                now = clock();
-                if due.is_some_and(|due| due < now) {
-                    return;
-                }
+            let sent;
+            (now, sent) = self.send_due(Doing::Receiving);
+            has_sent |= sent;
+            if has_sent && count >= CALLS_IN_ANY_CASE {
+                return;
             }
         }
     }
 
-    /// Reads a little of each call that is due. Their memory lies apart and was not used for 20 ms: so the processor waits
-    /// for many pieces of it at once, and not for one after the other.
-    fn prefetch(&self, due: &[usize]) {
-        let mut sum = 0;
-        for number in due {
-            if let Some(Some(seat)) = self.calls.get(*number) {
-                sum ^= seat.call.prefetch();
+    /// Serves the calls whose timers are due, and none of them twice. Returns the time.
+    fn serve_timers(&mut self) -> Instant {
+        let mut now = clock();
+        let mut due = std::mem::take(&mut self.timed);
+        self.timers.take_due(now, &mut due);
+        for number in due.drain(..) {
+            if let Some(seat) = self.seat(number) {
+                seat.call.handle_timeout(now);
             }
-        }
-        std::hint::black_box(sum);
-    }
-
-    fn tick(&mut self, number: usize, round: u64, at: Instant) {
-        let Self { calls, outlet, metrics, lateness, .. } = self;
-        let Some(Some(seat)) = calls.get_mut(number) else { return };
-        let now = clock();
-        let late = now.saturating_duration_since(at);
-        metrics.ticks += 1;
-        metrics.lateness.record(late);
-        lateness.record(late);
-        seat.call.tick(Tick { now, round, late, number }, outlet);
-        // Its timers are as before.
-        if !seat.call.wants_ticks() {
             self.reschedule(number);
+            self.metrics.overdue_timers += u64::from(self.timers.pause(now, number));
+            (now, _) = self.send_due(Doing::Timers);
         }
-        if self.outlet.sink.is_full() {
-            self.flush();
-        }
-    }
-
-    /// Lets what was sealed leave, and tells calls of what did not.
-    fn flush(&mut self) {
-        self.outlet.sink.flush(&mut Seats(&mut self.calls));
-        while let Some(failure) = self.outlet.sink.next_failure() {
-            if let Some(Some(seat)) = self.calls.get_mut(failure.key) {
-                seat.call.send_failed(clock(), &failure.error);
-            }
-        }
+        self.timed = due;
+        now
     }
 
     fn seat(&mut self, number: usize) -> Option<&mut Seat> {
@@ -293,7 +264,7 @@ impl Shard {
                     Some(round) if round == self.pacer.round_at(now) => {
                         call.begin_ticks(round);
                         self.tick(number, round, now);
-                        self.flush();
+                        self.finish_slot();
                     }
                     // Turns that the thread is behind with were those of others.
                     last => call.begin_ticks(last.map_or(0, |round| round + 1).max(self.pacer.round_at(now))),
@@ -312,18 +283,20 @@ impl Shard {
         call.report_silence();
     }
 
-    /// When datagrams come one after the other, waits a moment, so that many are read with one wake-up.
-    fn gather(&mut self, deadline: Option<Instant>) {
-        let Some(until) = self.gather_until.take() else { return };
+    /// When datagrams come one after the other, waits a moment, so that many are read with one wake-up. Returns whether it
+    /// did, for the next slot may have come due.
+    fn gather(&mut self, deadline: Option<Instant>) -> bool {
+        let Some(until) = self.gather_until.take() else { return false };
         self.poller.pause(deadline.map_or(until, |at| at.min(until)));
+        true
     }
 }
 
 /// Between two publications of the figures.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
-/// Commands that are carried out before the clock is looked at.
-const COMMANDS_BETWEEN_LOOKS: usize = 32;
-/// Calls that are read from before the clock is looked at again.
-const CALLS_BETWEEN_LOOKS: usize = 8;
+/// Commands that are carried out in a turn, however many slots come due meanwhile.
+const COMMANDS_IN_ANY_CASE: usize = 32;
+/// Calls that are read from in a turn, however many slots come due meanwhile.
+const CALLS_IN_ANY_CASE: usize = 8;
 /// How long datagrams are gathered when they come more often than this.
 const GATHER: Duration = Duration::from_millis(1);

@@ -2,11 +2,12 @@
 
 /// Puts the current thread on a core and before other threads, as far as the system lets it.
 #[cfg(target_os = "linux")]
-pub(super) fn settle(core: Option<usize>, nice: Option<i32>) {
+pub(super) fn settle(core: Option<usize>, nice: Option<i32>, real_time: bool) {
     use rustix::{
         process::{getpriority_process, setpriority_process},
         thread::{CpuSet, gettid, sched_setaffinity, set_current_timer_slack},
     };
+    use voice_udp::socket::run_in_real_time;
 
     // A wait is a deadline to be kept; by default 50 us are added to it.
     let _ = set_current_timer_slack(std::num::NonZeroU64::new(1));
@@ -20,6 +21,12 @@ pub(super) fn settle(core: Option<usize>, nice: Option<i32>) {
             tracing::warn!(core, %error, "a media thread cannot run on the core that it was given");
         }
     }
+    if real_time {
+        match run_in_real_time() {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(%error, "media threads do not run in real time"),
+        }
+    }
     if let Some(nice) = nice
         && getpriority_process(thread).is_ok_and(|current| current > nice)
         && let Err(error) = setpriority_process(thread, nice)
@@ -29,9 +36,12 @@ pub(super) fn settle(core: Option<usize>, nice: Option<i32>) {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn settle(core: Option<usize>, _nice: Option<i32>) {
+pub(super) fn settle(core: Option<usize>, _nice: Option<i32>, real_time: bool) {
     if core.is_some() {
         tracing::warn!("media threads cannot be put on cores here");
+    }
+    if real_time {
+        tracing::warn!("media threads do not run in real time here");
     }
 }
 

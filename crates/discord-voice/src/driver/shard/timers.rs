@@ -1,6 +1,9 @@
 //! When calls want a turn although nothing arrives and nothing plays.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 /// The deadlines of a thread's calls, at most one for each.
 #[derive(Debug, Default)]
@@ -40,12 +43,23 @@ impl Timers {
             due.push(key);
         }
     }
+
+    /// Makes sure that a call that was served at `now` has a pause. Returns whether it would have had none, which is a fault
+    /// of what sets its deadlines.
+    pub(super) fn pause(&mut self, now: Instant, key: usize) -> bool {
+        let is_due = self.deadlines.get(key).copied().flatten().is_some_and(|at| at <= now);
+        if is_due {
+            self.set(key, Some(now + SHORTEST_PAUSE));
+        }
+        is_due
+    }
 }
+
+/// Between two turns of a call that has been served and is due nevertheless.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
     use voice_udp::Keepalive;
 
@@ -73,6 +87,20 @@ mod tests {
         assert!(due(&mut timers, start).is_empty());
         assert_eq!(due(&mut timers, later), [3, 1]);
         assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn who_is_due_again_at_once_has_a_pause() {
+        let start = clock();
+        let mut timers = Timers::default();
+        timers.set(1, Some(start));
+        timers.set(2, Some(start));
+        assert_eq!(due(&mut timers, start), [1, 2]);
+        timers.set(1, Some(start));
+        timers.set(2, Some(start + Duration::from_secs(1)));
+        assert!(timers.pause(start, 1) && !timers.pause(start, 2) && !timers.pause(start, 3));
+        assert!(due(&mut timers, start).is_empty());
+        assert!(timers.next().is_some_and(|at| at > start));
     }
 
     proptest! {
