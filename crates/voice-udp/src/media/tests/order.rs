@@ -131,6 +131,10 @@ impl Call {
                         || self.all_heard.contains(&id);
                     if let Some(datagram) = self.sent.get(id).filter(|_| known).cloned() {
                         let _ = self.pair.receiver.open(self.pair.now, &mut datagram.clone());
+                        if id < self.restarted {
+                            // It leads astray, until the next one that is live proves itself.
+                            self.first_since = usize::MAX;
+                        }
                         // One that is sent again before it arrives itself.
                         self.arrived[id].get_or_insert(self.pair.now);
                         self.newest = self.newest.max(Some(id));
