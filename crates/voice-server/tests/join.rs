@@ -4,12 +4,14 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::raw::{Member, Ws, within};
 use serde_json::json;
 use tokio::net::UdpSocket;
 use voice_crypto::Mode;
 use voice_model::{CloseCode, GuildId, SessionId, Token, UserId};
-use voice_server::{Access, DEFAULT_CHANNEL, DEFAULT_GUILD, Server, ServerConfig, Ticket};
+use voice_server::{Access, CoreConfig, DEFAULT_CHANNEL, DEFAULT_GUILD, Server, ServerConfig, Ticket};
 
 const ALICE: UserId = UserId::new(1);
 const BOB: UserId = UserId::new(2);
@@ -128,4 +130,33 @@ async fn a_client_whose_socket_changes_with_a_resume_is_heard_and_hears() {
     assert_eq!(bob.hear().await.1, b"after");
     bob.frame(b"answer").await;
     assert_eq!(alice.hear().await.1, b"answer");
+}
+
+#[tokio::test]
+async fn datagrams_that_overtake_op_5_cost_no_connection() {
+    // On a busy machine half a second is no time.
+    let core = CoreConfig { speaking_patience: Duration::from_secs(60), ..CoreConfig::default() };
+    let server = Server::bind(ServerConfig { core, ..ServerConfig::default() }).await.unwrap();
+    let ticket_of_bob = ticket(&server, BOB);
+    let bob = Member::join(&server, &ticket_of_bob, Mode::Aes256GcmRtpsize).await;
+    let ticket_of_alice = ticket(&server, ALICE);
+    let mut alice = Member::connected(&server, &ticket_of_alice, Mode::Aes256GcmRtpsize).await;
+    for _ in 0..4 {
+        alice.frame(b"early").await;
+    }
+    within(server.wait_for(|stats| stats.packets_early == 4)).await.unwrap();
+    alice.speak(1).await;
+    alice.frame(b"announced").await;
+    assert_eq!(bob.hear().await.1, b"announced");
+    assert_eq!(server.stats().closes, 0);
+}
+
+#[tokio::test]
+async fn datagrams_that_nothing_announces_end_in_4020() {
+    let server = start(false).await;
+    let ticket = ticket(&server, ALICE);
+    let mut alice = Member::connected(&server, &ticket, Mode::Aes256GcmRtpsize).await;
+    alice.frame(b"never announced").await;
+    assert_eq!(alice.ws.closed().await, Some(CloseCode::BAD_REQUEST.get()));
+    assert_eq!((server.stats().packets_early, server.stats().packets_opened), (1, 0));
 }

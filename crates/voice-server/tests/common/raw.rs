@@ -91,7 +91,7 @@ impl Ws {
     }
 }
 
-/// A client that went through the whole handshake.
+/// A client that went through the handshake.
 pub struct Member {
     pub ws: Ws,
     pub udp: UdpSocket,
@@ -105,7 +105,16 @@ pub struct Member {
 }
 
 impl Member {
+    /// With op 5, which says nothing but the SSRC, and a ping.
     pub async fn join(server: &Server, ticket: &Ticket, mode: Mode) -> Self {
+        let mut member = Self::connected(server, ticket, mode).await;
+        member.speak(0).await;
+        member.ping().await;
+        member
+    }
+
+    /// Up to the key.
+    pub async fn connected(server: &Server, ticket: &Ticket, mode: Mode) -> Self {
         let mut ws = Ws::open(server, "/?v=8").await;
         let hello = ws.next().await;
         assert_eq!(hello, json!({ "op": 8, "d": { "heartbeat_interval": 13750, "v": 8 } }));
@@ -145,10 +154,7 @@ impl Member {
         let secret: [u8; 32] = secret.try_into().unwrap();
         let key = SecretKey::new(secret);
         let (opener, sealer) = (Opener::new(mode, &key), Sealer::new(mode, key, 0));
-        let mut member = Self { ws, udp, ssrc, external, mode, secret, opener, sealer, sequence: 0 };
-        member.speak(0).await;
-        member.ping().await;
-        member
+        Self { ws, udp, ssrc, external, mode, secret, opener, sealer, sequence: 0 }
     }
 
     /// Op 5.
