@@ -13,5 +13,5 @@ pub use frame::{
 #[cfg(any(feature = "audiopus", feature = "opus-pure"))]
 pub use source::{Encode, PcmRead};
 #[cfg(all(feature = "containers", any(feature = "audiopus", feature = "opus-pure")))]
-pub use source::{FileReader, Format, OpenError, OpenOptions, ReadError, open};
+pub use source::{FileReader, Format, OpenError, OpenOptions, PcmFile, ReadError, open};
 pub use source::{FrameSource, Lead, NextFrame, SourceError};

@@ -6,7 +6,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use voice_audio::opus::{Channels, Decoder};
-use voice_audio::source::{FileReader, Format, OpenError, OpenOptions};
+use voice_audio::source::{FileReader, Format, OpenError, OpenOptions, PcmFile};
 use voice_audio::{CHANNELS, FRAME_SAMPLES, FrameBuf};
 
 const FULL: OpenOptions = OpenOptions { bitrate: 128_000, volume: 1.0 };
@@ -334,4 +334,19 @@ fn a_long_pre_skip_and_a_long_end_trim_hold_for_frames_that_pass() {
     assert!((passed - 0.48).abs() < 0.001, "{passed}");
     let decoded = plays(FileReader::new(Cursor::new(file), DECODED).unwrap());
     assert!((decoded - 0.42).abs() < 0.021, "{decoded}");
+}
+
+#[test]
+fn a_lossless_file_is_heard_as_it_is_before_it_is_encoded() {
+    let file = wav(36, &[], 192_000);
+    let mut pcm = PcmFile::new(Cursor::new(file.clone())).unwrap();
+    let (mut part, mut all) = ([0.0; 1_000], Vec::new());
+    loop {
+        match pcm.read(&mut part).unwrap() {
+            0 => break,
+            read => all.extend_from_slice(&part[..read]),
+        }
+    }
+    let (samples, _) = file[44..].as_chunks::<2>();
+    assert_eq!(all, samples.iter().map(|sample| f32::from(i16::from_le_bytes(*sample)) / 32_768.0).collect::<Vec<_>>());
 }

@@ -14,7 +14,7 @@ use crate::{FrameBuf, FrameTooLong};
 #[cfg(any(feature = "audiopus", feature = "opus-pure"))]
 pub use encode::{Encode, PcmBytes, PcmRead, PcmSamples};
 #[cfg(all(feature = "containers", any(feature = "audiopus", feature = "opus-pure")))]
-pub use file::{FileReader, Format, OpenError, OpenOptions, ReadError, open};
+pub use file::{FileReader, Format, OpenError, OpenOptions, PcmFile, ReadError, open};
 
 /// Something that yields one Opus frame after the other, each of 20 ms.
 ///

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod chunks;
+mod decode;
 mod edit_list;
 mod error;
 mod flac;
@@ -13,6 +14,7 @@ mod ogg;
 mod opus_decoder;
 mod opus_head;
 mod packet;
+mod pcm;
 mod resample;
 mod tags;
 mod transcode;
@@ -37,6 +39,7 @@ use crate::opus::Packet;
 use crate::{FRAME_SAMPLES, FrameBuf, MAX_FRAME_LEN, SAMPLE_RATE};
 
 pub use error::{OpenError, ReadError};
+pub use pcm::PcmFile;
 
 /// Opens an audio file, whatever its name; its contents decide.
 ///
@@ -62,15 +65,16 @@ pub use error::{OpenError, ReadError};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn open(path: &Path, options: OpenOptions) -> Result<FileReader, OpenError> {
+    FileReader::guarded_open(|| open_bytes(path), options)
+}
+
+fn open_bytes(path: &Path) -> Result<Bytes, OpenError> {
     let mut file = File::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => OpenError::NotFound,
         _ => OpenError::Io(error),
     })?;
     // A FIFO, a terminal, the end of a pipe.
-    if file.stream_position().is_err() {
-        return FileReader::from_stream(file, options);
-    }
-    FileReader::new(file, options)
+    if file.stream_position().is_err() { Ok(Bytes::forward(file)) } else { Ok(Bytes::seekable(file)?) }
 }
 
 /// How to play a file.
@@ -239,8 +243,8 @@ impl FileReader {
                 Next::Packet(packet) => {
                     let mut transcoder = Transcoder::new(&self.input.track, &self.options)
                         .map_err(|error| ReadError::Codec(error.into()))?;
-                    transcoder.warm_up(history.iter().map(|played| &**played), trim.clone());
-                    transcoder.feed(&packet)?;
+                    transcoder.decoding.warm_up(history.iter().map(|played| &**played), trim.clone());
+                    transcoder.decoding.feed(&packet)?;
                     self.stage = Stage::Transcode(Box::new(transcoder));
                     Ok(Step::Again)
                 }
@@ -261,8 +265,8 @@ impl FileReader {
                     return Ok(Step::Frame);
                 }
                 match self.input.next()? {
-                    Next::Packet(packet) => transcoder.feed(&packet)?,
-                    Next::Changed => transcoder.change_track(&self.input.track)?,
+                    Next::Packet(packet) => transcoder.decoding.feed(&packet)?,
+                    Next::Changed => transcoder.decoding.change_track(&self.input.track)?,
                     Next::End => {
                         transcoder.finish()?;
                         if let Stage::Transcode(transcoder) = std::mem::replace(&mut self.stage, Stage::Done) {

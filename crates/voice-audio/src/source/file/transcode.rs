@@ -1,213 +1,63 @@
 //! Packets of any codec to 20 ms Opus frames.
 
-use std::mem;
-
-use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
-use symphonia::core::errors::Error;
-
-use super::input::{TrackInfo, read_error};
-use super::mix::Mixer;
-use super::opus_decoder::OpusDecoder;
-use super::packet::Packet;
-use super::resample::{RATES, Resampler};
-use super::trim::Trim;
+use super::decode::Decoding;
+use super::input::TrackInfo;
 use super::{OpenError, OpenOptions, ReadError};
 use crate::opus::{Encoder, EncoderConfig};
-use crate::{CHANNELS, FRAME_SAMPLES, FrameBuf, SAMPLE_RATE};
+use crate::{CHANNELS, FRAME_SAMPLES, FrameBuf};
 
-/// Decodes, mixes to stereo, resamples to 48 kHz and encodes again.
+/// Decodes and encodes again.
 pub(super) struct Transcoder {
-    decoder: PcmDecoder,
-    trim: Trim,
-    resampler: Option<(u32, Resampler)>,
+    pub(super) decoding: Decoding,
     encoder: Encoder,
-    volume: f32,
-    /// One packet of stereo audio at the rate of the file.
-    mixed: Vec<f32>,
-    /// Stereo audio at 48 kHz that waits for the encoder, from `read` on.
-    ready: Vec<f32>,
-    read: usize,
-    /// Packets in a row that could not be decoded.
-    failures: u32,
+    /// The part of the next frame that is there.
+    frame: Vec<f32>,
     any_audio: bool,
-    finished: bool,
-}
-
-enum PcmDecoder {
-    Opus(OpusDecoder),
-    Other {
-        decoder: Box<dyn AudioDecoder>,
-        pcm: Vec<f32>,
-        mixer: Mixer,
-        channels: Option<symphonia::core::audio::Channels>,
-    },
+    /// Samples of silence that follow the audio, once that has ended.
+    tail: Option<usize>,
 }
 
 impl Transcoder {
     pub(super) fn new(track: &TrackInfo, options: &OpenOptions) -> Result<Self, OpenError> {
         let encoder = Encoder::new(EncoderConfig { bitrate: options.bitrate, ..EncoderConfig::default() })
             .map_err(|error| OpenError::Codec(error.into()))?;
-        Ok(Self {
-            decoder: PcmDecoder::new(track)?,
-            trim: track.trim.clone(),
-            resampler: None,
-            encoder,
-            // `max` also turns a NaN into silence.
-            volume: options.volume.max(0.0),
-            mixed: Vec::new(),
-            ready: Vec::new(),
-            read: 0,
-            failures: 0,
-            any_audio: false,
-            finished: false,
-        })
-    }
-
-    /// Goes on with another track of the same file.
-    pub(super) fn change_track(&mut self, track: &TrackInfo) -> Result<(), ReadError> {
-        self.finish_resampler()?;
-        self.decoder = PcmDecoder::new(track).map_err(|error| ReadError::Unsupported(error.into()))?;
-        self.trim = track.trim.clone();
-        Ok(())
-    }
-
-    /// Lets the decoder hear packets that were already played, and goes on with what was cut off beside them.
-    pub(super) fn warm_up<'p>(&mut self, played: impl Iterator<Item = &'p [u8]>, trim: Trim) {
-        if let PcmDecoder::Opus(decoder) = &mut self.decoder {
-            for packet in played {
-                // They are not heard: a bad one among them costs nothing.
-                let _ = decoder.decode(packet, 1.0, &mut self.mixed);
-            }
-        }
-        self.trim = trim;
-    }
-
-    /// Takes one packet.
-    pub(super) fn feed(&mut self, packet: &Packet) -> Result<(), ReadError> {
-        self.ready.drain(..self.read);
-        self.read = 0;
-        let mut mixed = mem::take(&mut self.mixed);
-        let result = self.decoder.decode(packet, self.volume, &mut mixed);
-        let rate = match result {
-            Ok(rate) => rate,
-            Err(error) => {
-                self.mixed = mixed;
-                self.failures += 1;
-                return if self.failures > MAX_FAILURES { Err(error) } else { Ok(()) };
-            }
-        };
-        self.failures = 0;
-        if !RATES.contains(&rate) {
-            return Err(ReadError::Unsupported("the sample rate is out of range".into()));
-        }
-        // Both ends are at most the number of samples, which came from a length.
-        let range = self.trim.next((mixed.len() / CHANNELS) as u64, rate, packet).range;
-        let heard = mixed.get(range.start as usize * CHANNELS..range.end as usize * CHANNELS).unwrap_or_default();
-        self.any_audio |= !heard.is_empty();
-        let result = self.resample(rate, heard);
-        self.mixed = mixed;
-        result
+        let decoding = Decoding::new(track, options.volume)?;
+        Ok(Self { decoding, encoder, frame: Vec::with_capacity(FRAME_LEN), any_audio: false, tail: None })
     }
 
     /// Ends the audio: nothing is fed any more.
     pub(super) fn finish(&mut self) -> Result<(), ReadError> {
-        if !mem::replace(&mut self.finished, true) {
-            self.finish_resampler()?;
-            // The last samples come out of a decoder only when the encoder is pushed by as many more.
-            if self.any_audio {
-                let len = self.ready.len() + self.encoder.lookahead() * CHANNELS;
-                self.ready.resize(len, 0.0);
-            }
-        }
+        self.decoding.finish()?;
+        self.any_audio |= !self.decoding.ready().is_empty();
+        // The last samples come out of a decoder only when the encoder is pushed by as many more.
+        self.tail = Some(if self.any_audio { self.encoder.lookahead() * CHANNELS } else { 0 });
         Ok(())
     }
 
     /// Encodes the next frame; `false` when there is not enough audio for it.
     pub(super) fn take_frame(&mut self, out: &mut FrameBuf) -> Result<bool, ReadError> {
-        let frame_len = FRAME_SAMPLES * CHANNELS;
-        let rest = self.ready.len() - self.read;
-        if self.finished && (1..frame_len).contains(&rest) {
-            // What is left of the last frame is silence.
-            self.ready.resize(self.read + frame_len, 0.0);
-        }
-        let Some(pcm) = self.ready.get(self.read..self.read + frame_len) else {
-            return Ok(false);
-        };
-        self.encoder.encode_frame(pcm, out).map_err(|error| ReadError::Codec(error.into()))?;
-        self.read += frame_len;
-        Ok(true)
-    }
-
-    fn resample(&mut self, rate: u32, pcm: &[f32]) -> Result<(), ReadError> {
-        if self.resampler.as_ref().is_some_and(|(from, _)| *from != rate) {
-            self.finish_resampler()?;
-        }
-        if rate == SAMPLE_RATE {
-            self.ready.extend_from_slice(pcm);
-            return Ok(());
-        }
-        let resampler = match &mut self.resampler {
-            Some((_, resampler)) => resampler,
-            none => {
-                let new = Resampler::new(rate).map_err(|error| ReadError::Codec(error.into()))?;
-                &mut none.insert((rate, new)).1
+        let ready = self.decoding.ready();
+        let taken = ready.len().min(FRAME_LEN - self.frame.len());
+        self.frame.extend(ready.iter().take(taken));
+        self.decoding.consume(taken);
+        self.any_audio |= taken > 0;
+        if self.frame.len() < FRAME_LEN {
+            let Some(tail) = &mut self.tail else {
+                return Ok(false);
+            };
+            let silence = (FRAME_LEN - self.frame.len()).min(*tail);
+            *tail -= silence;
+            if self.frame.is_empty() && silence == 0 {
+                return Ok(false);
             }
-        };
-        resampler.push(pcm, &mut self.ready).map_err(|error| ReadError::Codec(error.into()))
-    }
-
-    fn finish_resampler(&mut self) -> Result<(), ReadError> {
-        if let Some((_, mut resampler)) = self.resampler.take() {
-            resampler.finish(&mut self.ready).map_err(|error| ReadError::Codec(error.into()))?;
+            // What is left of the last frame is silence too.
+            self.frame.resize(FRAME_LEN, 0.0);
         }
-        Ok(())
+        let result = self.encoder.encode_frame(&self.frame, out);
+        self.frame.clear();
+        result.map(|()| true).map_err(|error| ReadError::Codec(error.into()))
     }
 }
 
-impl PcmDecoder {
-    fn new(track: &TrackInfo) -> Result<Self, OpenError> {
-        if let Some(head) = &track.opus {
-            return OpusDecoder::new(head).map(Self::Opus);
-        }
-        let decoder = symphonia::default::get_codecs()
-            .make_audio_decoder(&track.codec, &AudioDecoderOptions::default())
-            .map_err(|_| OpenError::UnsupportedCodec)?;
-        Ok(Self::Other {
-            decoder,
-            pcm: Vec::new(),
-            mixer: Mixer::new(&symphonia::core::audio::Channels::Discrete(2)),
-            channels: None,
-        })
-    }
-
-    /// Replaces `out` by the stereo audio of `packet` and returns its rate in hertz.
-    fn decode(&mut self, packet: &Packet, volume: f32, out: &mut Vec<f32>) -> Result<u32, ReadError> {
-        match self {
-            Self::Opus(decoder) => {
-                decoder.decode(packet.data(), volume, out).map_err(|error| ReadError::Malformed(error.into()))?;
-                Ok(SAMPLE_RATE)
-            }
-            Self::Other { decoder, pcm, mixer, channels } => {
-                let decoded = match decoder.decode(&packet.coded) {
-                    Ok(decoded) => decoded,
-                    Err(error @ (Error::DecodeError(_) | Error::IoError(_) | Error::LimitError(_))) => {
-                        return Err(ReadError::Malformed(error.into()));
-                    }
-                    Err(error) => return Err(read_error(error)),
-                };
-                let spec = decoded.spec();
-                if channels.as_ref() != Some(spec.channels()) {
-                    *mixer = Mixer::new(spec.channels());
-                    *channels = Some(spec.channels().clone());
-                }
-                let rate = spec.rate();
-                decoded.copy_to_vec_interleaved(pcm);
-                mixer.mix(pcm, volume, out);
-                Ok(rate)
-            }
-        }
-    }
-}
-
-/// Packets in a row that may be undecodable before the file counts as damaged: some seconds of most codecs.
-const MAX_FAILURES: u32 = 200;
+/// Samples of a frame, all channels together.
+const FRAME_LEN: usize = FRAME_SAMPLES * CHANNELS;
