@@ -83,6 +83,8 @@ pub struct CallSession {
     own: (bool, bool),
     /// Frames could flow at some time: this is no join any more.
     was_established: bool,
+    /// The session was resumed, and the gateway has not said everything yet that it says again.
+    repeats_encryption: bool,
     /// For how long the call was on its way from another process, until its stream goes on.
     away: Option<Duration>,
     outputs: VecDeque<CallOutput>,
@@ -161,6 +163,7 @@ impl CallSession {
             speaking: false,
             own: (false, false),
             was_established: false,
+            repeats_encryption: false,
             away: None,
             outputs: VecDeque::new(),
         }
@@ -414,9 +417,21 @@ impl CallSession {
             SessionEvent::Resumed => {
                 self.is_interrupted = false;
                 self.event(Event::Resumed);
-                self.encrypt(now, DaveMessage::Resumed);
+                // What the gateway may not have heard is said again once everything was read that it says again: a welcome
+                // among that makes a key package of before it one too many.
+                self.repeats_encryption = true;
+                if let Some(session) = &mut self.session {
+                    session.confirm(now);
+                }
             }
-            SessionEvent::Confirmed if matches!(self.phase, Phase::Confirming(_)) => self.start_media(now),
+            SessionEvent::Confirmed => {
+                if std::mem::take(&mut self.repeats_encryption) {
+                    self.encrypt(now, DaveMessage::Resumed);
+                }
+                if matches!(self.phase, Phase::Confirming(_)) {
+                    self.start_media(now);
+                }
+            }
             SessionEvent::Message(message) => self.handle_message(now, message),
             SessionEvent::Binary { opcode, payload } => self.handle_binary(now, opcode, &payload),
             // A kick, a move and a change of server look the same from here.

@@ -90,6 +90,12 @@ impl Builder {
         self
     }
 
+    /// Whether the server takes a key package that it has seen for a new one, and adds its sender once more.
+    pub const fn repeated_packages(mut self, are_taken: bool) -> Self {
+        self.server.dave.take_repeated_packages = are_taken;
+        self
+    }
+
     /// How long, in virtual time, [`World::run_until`] waits: 60 s.
     pub const fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = limit;

@@ -88,6 +88,8 @@ fn world(seed: u64, rng: &mut fastrand::Rng, e2ee: E2ee, mode: DaveMode) -> Worl
         .jitter(Duration::from_millis(rng.u64(0..10)))
         .call(config(e2ee))
         .dave(mode)
+        // In every second one, so that what a client repeats without need is not hidden.
+        .repeated_packages(seed % 2 == 1)
         .build()
 }
 

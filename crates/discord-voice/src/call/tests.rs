@@ -15,6 +15,7 @@ struct Asked {
     opened: u32,
     requests: Vec<[u8; DISCOVERY_LEN]>,
     sender: Option<Box<Sender>>,
+    binaries: Vec<Vec<u8>>,
 }
 
 impl Asked {
@@ -30,6 +31,7 @@ impl Asked {
             match call.poll_output() {
                 CallOutput::Timeout(_) => return,
                 CallOutput::Ws(WsAction::Text(text)) => self.texts.push(text),
+                CallOutput::Ws(WsAction::Binary(bytes)) => self.binaries.push(bytes),
                 CallOutput::Udp(UdpAction::Open(_)) => self.opened += 1,
                 CallOutput::Udp(UdpAction::Send(request)) => self.requests.push(request),
                 CallOutput::Media(MediaCommand::Start(sender, _)) => self.sender = Some(sender),
@@ -46,6 +48,11 @@ fn start() -> Instant {
 
 /// A call whose halves are with its media thread.
 fn connected(now: Instant) -> (CallSession, Asked) {
+    connected_with(now, 0)
+}
+
+/// The same with this version of end-to-end encryption.
+fn connected_with(now: Instant, dave: u16) -> (CallSession, Asked) {
     let info = Identity {
         channel_id: ChannelId::new(3),
         endpoint: "voice.example.net".parse().expect("an endpoint"),
@@ -80,7 +87,7 @@ fn connected(now: Instant) -> (CallSession, Asked) {
 
     let key = (0..32).map(|byte: u8| byte.to_string()).collect::<Vec<_>>().join(",");
     let description = format!(
-        r#"{{"op":4,"d":{{"mode":"aead_xchacha20_poly1305_rtpsize","secret_key":[{key}],"dave_protocol_version":0}}}}"#
+        r#"{{"op":4,"d":{{"mode":"aead_xchacha20_poly1305_rtpsize","secret_key":[{key}],"dave_protocol_version":{dave}}}}}"#
     );
     call.handle_input(now, CallInput::Ws(Input::Text(&description)));
     asked.drain(&mut call);
@@ -136,4 +143,29 @@ fn the_streams_time_goes_on_while_a_call_is_on_its_way_to_another_process() {
             "{passed} ms on the way"
         );
     }
+}
+
+#[test]
+fn what_the_gateway_may_not_have_heard_is_said_again_only_after_all_that_it_says_again() {
+    let now = start();
+    let (mut call, mut asked) = connected_with(now, 1);
+    assert_eq!(asked.binaries.len(), 1, "a key package");
+    let lost = Input::Disconnected(None);
+    call.handle_input(now, CallInput::Ws(lost));
+    asked.drain(&mut call);
+    call.handle_input(now, CallInput::Ws(Input::Connected));
+    asked.drain(&mut call);
+    asked.texts.clear();
+    for text in [r#"{"op":8,"d":{"v":8,"heartbeat_interval":41250}}"#, r#"{"op":9,"d":null}"#] {
+        call.handle_input(now, CallInput::Ws(Input::Text(text)));
+        asked.drain(&mut call);
+    }
+    // A number of the replay, while more of it is on its way.
+    call.handle_input(now, CallInput::Ws(Input::Text(r#"{"op":11,"d":{"user_ids":["9"]},"seq":1}"#)));
+    asked.drain(&mut call);
+    assert_eq!(asked.binaries.len(), 1, "nothing is said again yet");
+    call.handle_input(now, CallInput::Ws(Input::Text(&asked.acknowledge())));
+    asked.drain(&mut call);
+    assert_eq!(asked.binaries.len(), 2, "the key package is needed still");
+    assert_eq!(asked.binaries[0], asked.binaries[1]);
 }

@@ -13,6 +13,9 @@ pub struct DaveConfig {
     /// Sends the external sender (op 25) as soon as a client has identified, before op 4
     /// instead of right after it.
     pub early_external_sender: bool,
+    /// Takes a key package that came before as a new one: its sender is added once more. Usually it is refused, and a client
+    /// that says it again although it was added is not noticed.
+    pub take_repeated_packages: bool,
     /// How long proposals are gathered, so that one op 27 and one commit serve many joins.
     pub proposal_delay: Duration,
     /// How long further proposals wait for a commit of those that are out: a commit that was on
@@ -35,6 +38,7 @@ impl DaveConfig {
             mode,
             refuse_opcodes: false,
             early_external_sender: false,
+            take_repeated_packages: false,
             proposal_delay: PROPOSAL_DELAY,
             proposal_hold: PROPOSAL_HOLD,
             transition_timeout: TRANSITION_TIMEOUT,

@@ -121,7 +121,10 @@ impl Delivery {
         match KeptPackage::check(user, bytes, limit) {
             Err(reason) => self.refuse(user, reason),
             // Said again after a Resume, perhaps. It changes nothing, and nobody can be added with it twice.
-            Ok(package) if self.members.get(&user).is_some_and(|it| it.has_seen(&package)) => {
+            Ok(package)
+                if !self.config.take_repeated_packages
+                    && self.members.get(&user).is_some_and(|it| it.has_seen(&package)) =>
+            {
                 self.refuse(user, DaveRefusal::KeyPackageRepeated);
             }
             Ok(package) if self.is_claimed(user, &package) => self.refuse(user, DaveRefusal::KeyPackageClaimed),
