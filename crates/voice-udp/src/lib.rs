@@ -11,9 +11,9 @@ pub mod socket;
 pub use {
     discovery::{DISCOVERY_LEN, Discovery, DiscoveryError},
     media::{
-        Arrival, Content, E2eeStats, Keepalive, MAX_FRAME_LEN, MediaConfig, MediaFault, MediaHealth, OpenError,
-        PacketBuf, Playout, ReceiveStats, Receiver, SILENCE_FRAMES, SealError, SendStats, Sender, StreamPosition,
-        Talkspurt, media, media_at,
+        Arrival, Content, E2eeStats, FrameMemory, Keepalive, MAX_FRAME_LEN, MediaConfig, MediaFault, MediaHealth,
+        OpenError, PacketBuf, Playout, ReceiveStats, Receiver, SILENCE_FRAMES, SealError, SendStats, Sender,
+        StreamPosition, Talkspurt, media, media_at,
     },
     pacer::{Due, Pacer, Phase},
 };

@@ -373,6 +373,7 @@ impl Control {
         if self.shared.is_abandoned() {
             return self.media_thread_gone();
         }
+        self.shared.mind_memory();
         // A fault of an older link is over with it.
         match self.shared.take_fault().filter(|(link, _)| *link == self.links) {
             Some((_, LinkFault::Media(fault))) => {

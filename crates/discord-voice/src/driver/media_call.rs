@@ -121,6 +121,8 @@ impl MediaCall {
         (socket, sender, receiver): (Socket, Sender, Receiver),
     ) {
         self.stop(now, number, poller, outlet);
+        let mut receiver = receiver;
+        receiver.leave_memory_to_others();
         self.link = Some(Link {
             number: link,
             socket,
@@ -371,6 +373,7 @@ impl MediaCall {
             }
         };
         self.give_out(now);
+        self.mind_memory(now);
         self.publish(now, false);
         more
     }
@@ -386,6 +389,7 @@ impl MediaCall {
             }
         }
         self.give_out(now);
+        self.mind_memory(now);
         self.publish(now, false);
     }
 
@@ -418,6 +422,19 @@ impl MediaCall {
                 others.iter_mut().for_each(|sink| sink.push(received.clone()));
                 last.push(received);
             }
+        }
+    }
+
+    /// Has control bring memory for frames that wait, and take away what is not needed.
+    fn mind_memory(&mut self, now: Instant) {
+        let Some(link) = &mut self.link else { return };
+        if link.receiver.wants_memory()
+            && let Some(memory) = self.account.shared.take_memory()
+        {
+            link.receiver.add_memory(memory);
+        }
+        if let Some(memory) = link.receiver.take_spare_memory(now) {
+            self.account.shared.give_back(memory);
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use crossbeam_queue::ArrayQueue;
 
 use tokio::sync::Notify;
-use voice_udp::{MediaFault, ReceiveStats, SendStats};
+use voice_udp::{FrameMemory, MediaFault, ReceiveStats, SendStats};
 
 use super::latest::Latest;
 use crate::Histogram;
@@ -72,6 +72,10 @@ pub(crate) struct CallShared {
     silent_generation: AtomicU64,
     /// What is wrong with media, and with the link of which number.
     faults: ArrayQueue<(u64, LinkFault)>,
+    /// Memory on its way to the media thread, which wants it, and on its way back.
+    memory: ArrayQueue<FrameMemory>,
+    spare_memory: ArrayQueue<FrameMemory>,
+    wants_memory: AtomicBool,
     /// The media thread has given the call up.
     is_abandoned: AtomicBool,
     /// One more than the number of the media thread that the call is to move to; 0 for none.
@@ -87,6 +91,9 @@ impl Default for CallShared {
             stats: Latest::default(),
             silent_generation: AtomicU64::default(),
             faults: ArrayQueue::new(MAX_FAULTS),
+            memory: ArrayQueue::new(1),
+            spare_memory: ArrayQueue::new(1),
+            wants_memory: AtomicBool::default(),
             is_abandoned: AtomicBool::default(),
             move_to: AtomicUsize::default(),
             dropped: Dropped::default(),
@@ -123,6 +130,31 @@ impl CallShared {
         std::iter::from_fn(|| self.faults.pop()).take(MAX_FAULTS).last()
     }
 
+    /// Memory for frames that wait, if it has come; otherwise control is asked for it, once.
+    pub(super) fn take_memory(&self) -> Option<FrameMemory> {
+        let memory = self.memory.pop();
+        if memory.is_none() && !self.wants_memory.swap(true, Ordering::AcqRel) {
+            self.notify.notify_one();
+        }
+        memory
+    }
+
+    /// Has control drop memory that is not needed any more.
+    pub(super) fn give_back(&self, memory: FrameMemory) {
+        // There is at most one in ten seconds.
+        let _ = self.spare_memory.force_push(memory);
+        self.notify.notify_one();
+    }
+
+    /// Brings and takes away what the media thread wants, on a thread that has time for it.
+    pub(crate) fn mind_memory(&self) {
+        drop(self.spare_memory.pop());
+        if self.wants_memory.load(Ordering::Acquire) {
+            let _ = self.memory.push(FrameMemory::new());
+            self.wants_memory.store(false, Ordering::Release);
+        }
+    }
+
     /// Another media thread has more time for the call.
     pub(super) fn ask_to_move(&self, target: usize) {
         self.move_to.store(target + 1, Ordering::Release);
@@ -152,3 +184,33 @@ impl CallShared {
 
 /// Faults that control was told of and has not looked at; older ones are of links that are gone.
 const MAX_FAULTS: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_brought_when_it_is_asked_for_and_taken_away_when_it_comes_back() {
+        let shared = CallShared::default();
+        shared.mind_memory();
+        assert!(shared.memory.is_empty(), "nobody wants any");
+        assert!(shared.take_memory().is_none() && shared.take_memory().is_none());
+        shared.mind_memory();
+        shared.mind_memory();
+        let memory = shared.take_memory().expect("control was there");
+        assert!(shared.take_memory().is_none(), "one at a time");
+        shared.give_back(memory);
+        shared.mind_memory();
+        assert!(shared.spare_memory.is_empty() && shared.take_memory().is_some());
+    }
+
+    #[test]
+    fn the_newest_fault_is_the_one_that_control_hears_of() {
+        let shared = CallShared::default();
+        for link in 1..=5 {
+            shared.media_failed(link, LinkFault::Media(MediaFault::NotSent));
+        }
+        assert_eq!(shared.take_fault(), Some((5, LinkFault::Media(MediaFault::NotSent))));
+        assert_eq!(shared.take_fault(), None);
+    }
+}

@@ -16,6 +16,7 @@ use voice_rtp::{Sequence, Ssrc, Timestamp};
 
 pub use health::{MediaFault, MediaHealth};
 pub use keepalive::Keepalive;
+pub use pool::FrameMemory;
 pub use receive::{Arrival, Content, OpenError, Playout, Receiver};
 pub use send::{MAX_FRAME_LEN, PacketBuf, SealError, SendStats, Sender};
 pub use stats::{E2eeStats, ReceiveStats};

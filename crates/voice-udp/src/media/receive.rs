@@ -31,7 +31,7 @@ pub struct Receiver {
     /// Each by itself: a node of the tree has room for eleven, and most calls have one or two.
     pub(super) streams: BTreeMap<u32, Box<Stream>>,
     openers: Openers,
-    pool: FramePool,
+    pub(super) pool: FramePool,
     /// The frame that was given out last; its place is free again at the next call.
     lent: Option<usize>,
     /// Streams that may have something to release.
