@@ -34,7 +34,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct PlayArgs {
-    /// The audio file: Ogg Opus, WAV, FLAC, MP3, Ogg Vorbis, WebM, Matroska, MP4 [default: a bundled recording].
+    /// The audio file: Ogg Opus, WAV, FLAC, MP3, Ogg Vorbis, WebM, Matroska, MP4; - is standard input [default: a
+    /// bundled recording].
     pub(crate) file: Option<PathBuf>,
     /// Write what is heard to this file: .ogg and .opus keep the frames as they are, .wav decodes them.
     #[arg(long, value_name = "OUT", value_parser = recording_path())]

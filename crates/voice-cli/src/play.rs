@@ -1,7 +1,7 @@
 //! `play`: a file in a call.
 
 use std::{
-    io::Cursor,
+    io::{self, Cursor},
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
@@ -112,6 +112,7 @@ impl Song {
     /// Opens a file, or the bundled recording.
     fn open(path: Option<PathBuf>, options: OpenOptions) -> Result<Self, Error> {
         let reader = match &path {
+            Some(path) if path.as_os_str() == STDIN => FileReader::from_stream(io::stdin(), options),
             Some(path) => open(path, options),
             None => FileReader::new(Cursor::new(DEMO), options),
         };
@@ -196,6 +197,9 @@ pub(crate) fn demo() -> Result<FileReader, Error> {
     FileReader::new(Cursor::new(DEMO), OpenOptions::default())
         .map_err(|source| Error::Open { path: DEMO_NAME.into(), source })
 }
+
+/// The name of standard input.
+const STDIN: &str = "-";
 
 /// The bundled recording, so that the command runs from anywhere.
 const DEMO: &[u8] = include_bytes!("../../../assets/demo.opus");

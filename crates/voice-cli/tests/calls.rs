@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::{fs, io::Write, path::Path};
 
 use common::{as_bot, direct, frames, program, run, serve, short_song, summary_of, text, within_limit};
 use serde_json::Value;
@@ -33,6 +33,25 @@ async fn an_embedded_call_hears_and_records_every_packet_unchanged() {
     let steps = String::from_utf8_lossy(&output.stderr);
     for step in ["connected", "identified", "discovered", "established", "encrypted", "end-to-end encrypted"] {
         assert!(steps.contains(step), "{step} in {steps}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn standard_input_and_a_fifo_are_played_from_front_to_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let song = dir.path().join("song.opus");
+    short_song(&song);
+    for arguments in ["play - --json", "play /dev/stdin --json"] {
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        let bytes = fs::read(&song).expect("readable");
+        let feeding = std::thread::spawn(move || writer.write_all(&bytes));
+        let mut command = program(arguments);
+        command.stdin(reader);
+        let output = within_limit(command.output()).await.expect("it runs");
+        feeding.join().expect("no panic").expect("all is taken");
+        let summary = summary_of(&output);
+        assert_eq!((&summary["played"]["end"], &summary["played"]["frames_sent"]), (&"finished".into(), &100.into()));
     }
 }
 
