@@ -128,6 +128,9 @@ impl Reorder {
             }
             if !seen && self.fits(place) {
                 self.seen |= 1u64.checked_shl(age as u32).unwrap_or(0);
+                if place.time < self.leapt_to {
+                    self.before_leap = self.before_leap.filter(|at| timestamp.distance(*at) < 0).or(Some(timestamp));
+                }
                 return Insert::Accepted { place, reordered: true };
             }
         }
@@ -245,7 +248,9 @@ impl Reorder {
 
     /// Timestamps go on somewhere else.
     fn leap(&mut self) {
-        self.before_leap = self.times.highest().map(|newest| Timestamp::new(newest as u32));
+        if let Some(newest) = self.times.highest() {
+            self.before_leap = Some(Timestamp::new(newest as u32));
+        }
         self.settled = 0;
     }
 
@@ -303,8 +308,9 @@ const REPLAY_WINDOW: u64 = 64;
 /// Ticks by which a packet may be behind the newest and simply be late, or ahead of the clock: what is wrong about so
 /// few is over within a second.
 const LEAP: i32 = 48_000;
-/// Older packets after which a sender is believed to have begun anew, each newer than the one before.
-const MAX_SUSPECT: u32 = 3;
+/// Older packets after which a sender is believed to have begun anew, each newer than the one before: more than can be
+/// late together when the sender leaps.
+const MAX_SUSPECT: u32 = 8;
 /// Packets after which it is sure that the sender leapt, and no single one of long ago did: half a second.
 const SETTLED: u32 = 25;
 /// How long packets may have been sent, and recorded, before the first of them was heard here.

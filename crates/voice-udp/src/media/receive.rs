@@ -16,7 +16,7 @@ use super::{
     pool::FramePool,
     send::MAX_FRAME_LEN,
     stats::ReceiveStats,
-    waiting::{MAX_WAITING_STREAMS, OpenedFrame, Waiting, WaitingFrame},
+    waiting::{MAX_WAIT_FOR_KEY, MAX_WAITING_STREAMS, OpenedFrame, Waiting, WaitingFrame},
 };
 use crate::reorder::{Held, Insert, MAX_HELD, Release, Reorder, Stored};
 
@@ -327,13 +327,14 @@ impl Receiver {
     fn hold(&mut self, now: Instant, ssrc: u32, frame: WaitingFrame) {
         let others = self.streams.iter().filter(|(other, stream)| **other != ssrc && !stream.waiting.is_empty());
         let has_room = others.take(MAX_WAITING_STREAMS).count() < MAX_WAITING_STREAMS;
-        let stream = self.streams.get_mut(&ssrc).filter(|_| has_room && frame.error.may_await_key());
+        let may_open = frame.error.may_await_key() && now < frame.arrived + MAX_WAIT_FOR_KEY;
+        let stream = self.streams.get_mut(&ssrc).filter(|_| has_room && may_open);
         let dropped = match stream {
             Some(stream) => {
                 self.stats.e2ee.held += 1;
                 let dropped = stream.waiting.push(frame);
                 let deadline = stream.waiting.deadline();
-                self.wake_by(deadline.map(|at| at.max(now)));
+                self.wake_by(deadline);
                 dropped
             }
             None => Some(frame),

@@ -114,6 +114,6 @@ impl Waiting {
 /// Frames of one stream that may wait for their key.
 const MAX_WAITING: usize = 50;
 /// How long after its arrival a frame may be opened.
-const MAX_WAIT_FOR_KEY: Duration = Duration::from_secs(1);
+pub(super) const MAX_WAIT_FOR_KEY: Duration = Duration::from_secs(1);
 /// Streams whose frames may wait for a key at once.
 pub(super) const MAX_WAITING_STREAMS: usize = 16;

@@ -200,11 +200,13 @@ fn a_restart_that_nobody_tells_of_is_followed_after_few_packets_in_any_order() {
     let hours = -12 * 180_000;
     for sequence in [1u16, 100, 20_000, 40_000, 65_000] {
         let mut stream = Stream::settled();
-        for (offset, frames) in [1u16, 0, 3, 2].into_iter().zip([1, 0, 3, 2]) {
-            assert_eq!(stream.arrive_at(sequence.wrapping_add(offset), hours + frames), Told::Late);
+        let order = [1u16, 0, 3, 2, 5, 4, 6, 9, 7, 10];
+        for offset in order {
+            assert_eq!(stream.arrive_at(sequence.wrapping_add(offset), hours + i64::from(offset)), Told::Late);
         }
-        assert_eq!(stream.arrive_at(sequence.wrapping_add(5), hours + 5), Told::Resynchronised);
-        assert_eq!(stream.arrive_at(sequence.wrapping_add(6), hours + 6), NEXT);
+        assert_eq!(stream.arrive_at(sequence.wrapping_add(11), hours + 11), Told::Late);
+        assert_eq!(stream.arrive_at(sequence.wrapping_add(12), hours + 12), Told::Resynchronised);
+        assert_eq!(stream.arrive_at(sequence.wrapping_add(13), hours + 13), NEXT);
         assert_eq!(stream.released().len(), 2);
     }
 }

@@ -150,6 +150,21 @@ fn what_waits_for_a_key_waits_a_second_and_is_then_counted() {
 }
 
 #[test]
+fn a_frame_whose_turn_comes_too_late_does_not_wait_for_a_key() {
+    let mut call = Encrypted::new();
+    call.send_with(1);
+    call.say(b"1");
+    call.0.heard();
+    call.0.sealed(b"lost");
+    call.say(b"2");
+    // Nobody asks for two seconds.
+    call.0.now += Duration::from_secs(2);
+    assert_eq!(call.0.heard(), [(ALICE, None)]);
+    assert_eq!((call.stats().held, call.stats().missing_key), (1, 2));
+    assert_eq!(call.0.receiver.poll_timeout(), None);
+}
+
+#[test]
 fn streams_that_wait_for_keys_are_bounded() {
     let mut call = Encrypted::new();
     for number in 100..120 {
