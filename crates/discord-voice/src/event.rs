@@ -127,6 +127,10 @@ pub enum EndReason {
         /// The version.
         version: u16,
     },
+    /// The task that controls the call died: it panicked (this library, or something of the caller's that it called), or the
+    /// runtime on which it was started has ended (the caller). [`Metrics::dead_controls`](crate::Metrics::dead_controls)
+    /// counts them.
+    Internal,
 }
 
 impl fmt::Display for EndReason {
@@ -156,6 +160,7 @@ impl fmt::Display for EndReason {
                     "the voice server demands version {version} of end-to-end encryption, which is not spoken here"
                 )
             }
+            Self::Internal => f.write_str("internal: the task that controls the call died"),
         }
     }
 }

@@ -77,7 +77,8 @@ impl Driver {
     /// publishes its figures once a second while it does something.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        Metrics { shards: self.shards.metrics(), encode: self.pool.stats() }
+        let dead_controls = self.shards.dead_controls();
+        Metrics { shards: self.shards.metrics(), encode: self.pool.stats(), dead_controls }
     }
 
     /// Starts a call, which lives for as long as its parts do.
@@ -121,7 +122,7 @@ impl Connect {
 /// Waits until a call is connected, or over for a reason and perhaps the cause of that.
 pub(crate) async fn settled(parts: &mut CallParts) -> Option<(EndReason, Option<Arc<TransportError>>)> {
     let settled = parts.state.wait_for(|state| state.connected || state.ended.is_some()).await;
-    let Ok(state) = settled else { return Some((EndReason::Left, None)) };
+    let Ok(state) = settled else { return Some((EndReason::Internal, None)) };
     state.ended.clone().map(|reason| (reason, state.transport_error.clone()))
 }
 
@@ -367,8 +368,8 @@ impl VoiceClient {
     pub async fn ended(&self) -> EndReason {
         let mut state = self.0.state.clone();
         match state.wait_for(|state| state.ended.is_some()).await {
-            Ok(state) => state.ended.clone().unwrap_or(EndReason::Left),
-            Err(_) => EndReason::Left,
+            Ok(state) => state.ended.clone().unwrap_or(EndReason::Internal),
+            Err(_) => EndReason::Internal,
         }
     }
 

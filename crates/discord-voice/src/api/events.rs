@@ -59,7 +59,7 @@ impl Events {
         let event = std::task::ready!(self.events.poll_recv(cx));
         Poll::Ready(event.or_else(|| {
             let first = !std::mem::replace(&mut self.over, true);
-            let reason = self.shared.end.get().cloned().unwrap_or(EndReason::Left);
+            let reason = self.shared.end.get().cloned().unwrap_or(EndReason::Internal);
             first.then_some(Event::Ended(reason))
         }))
     }
@@ -89,8 +89,8 @@ impl EventSender {
         !is_full
     }
 
-    /// Lets the events end with this reason.
-    pub(crate) fn end(self, reason: EndReason) {
+    /// Lets the events end with this reason, once this is dropped.
+    pub(crate) fn end(&self, reason: EndReason) {
         let _ = self.shared.end.set(reason);
     }
 }
@@ -111,6 +111,7 @@ mod tests {
             sender.send(Event::UserLeft(UserId::new(user)));
         }
         sender.end(EndReason::Disconnected);
+        drop(sender);
         assert!(matches!(events.next().await, Some(Event::Lagged { missed: 44 })));
         for _ in 0..256 {
             assert!(matches!(events.next().await, Some(Event::UserLeft(_))));
@@ -125,7 +126,7 @@ mod tests {
         let shared = Arc::downgrade(&sender.shared);
         drop(events);
         assert!((0..300).all(|user| sender.send(Event::UserLeft(UserId::new(user)))));
-        sender.end(EndReason::Disconnected);
+        drop(sender);
         assert!(shared.upgrade().is_none(), "nothing is registered anywhere");
     }
 }

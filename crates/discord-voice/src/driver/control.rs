@@ -1,7 +1,11 @@
 //! The control of one call: a task that sleeps between heartbeats.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -171,6 +175,9 @@ pub(crate) fn start(
     let control = Control {
         call: Box::new(call),
         gateway,
+        guild,
+        on_end,
+        reason: None,
         transport: Transport::new(connector),
         fault_after,
         links: 0,
@@ -185,7 +192,7 @@ pub(crate) fn start(
         answered_silence: 0,
         shards,
     };
-    tokio::spawn(control.run(on_end).instrument(span));
+    tokio::spawn(control.run().instrument(span));
     CallParts { commands, events, state: state_receiver, shared, listeners, pool }
 }
 
@@ -198,6 +205,10 @@ struct Control {
     call: Box<CallSession>,
     /// The way to the main gateway and back.
     gateway: Option<(Updates, mpsc::Receiver<GatewaySignal>)>,
+    guild: GuildId,
+    on_end: Option<OnEnd>,
+    /// Why the call is over, once it is.
+    reason: Option<EndReason>,
     transport: Transport,
     fault_after: Duration,
     /// Media sockets handed on so far.
@@ -219,7 +230,7 @@ struct Control {
 }
 
 impl Control {
-    async fn run(mut self, on_end: Option<OnEnd>) {
+    async fn run(mut self) {
         self.command_shard(ShardCommand::Add(Arc::clone(&self.shared), self.fault_after)).await;
         // Room for what arrives while the socket is here; a call's media has the thread's.
         let mut datagram = Vec::new();
@@ -271,13 +282,12 @@ impl Control {
         self.command_shard(ShardCommand::Remove).await;
         // Closed first, so that nobody takes this call for a living one any more.
         self.commands.close();
-        if let Some(on_end) = on_end {
+        if let Some(on_end) = self.on_end.take() {
             on_end(&ended);
         }
+        self.reason = Some(ended);
         self.transport.closed(CLOSE_LIMIT).await;
         self.publish();
-        self.state.send_modify(|state| state.ended = Some(ended.clone()));
-        self.events.end(ended);
     }
 
     /// Carries out what the call asks for. Returns when to look again, or why the call is over.
@@ -483,6 +493,29 @@ impl Control {
             }
             false
         });
+    }
+}
+
+impl Drop for Control {
+    /// Tells everybody of the end of the call, whatever ended its task: one that died without a word would look alive for
+    /// ever.
+    fn drop(&mut self) {
+        self.commands.close();
+        let reason = self.reason.take().unwrap_or_else(|| {
+            self.shards.count_dead_control();
+            if let Some((updates, _)) = &mut self.gateway {
+                let leave =
+                    UpdateVoiceState { guild_id: self.guild, channel_id: None, self_mute: false, self_deaf: false };
+                // What panicked may have been just this; a second panic would take the process.
+                let _ = catch_unwind(AssertUnwindSafe(|| updates(leave)));
+            }
+            EndReason::Internal
+        });
+        if let Some(on_end) = self.on_end.take() {
+            on_end(&reason);
+        }
+        self.state.send_modify(|state| state.ended = Some(reason.clone()));
+        self.events.end(reason);
     }
 }
 

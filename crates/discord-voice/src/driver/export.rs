@@ -1,9 +1,9 @@
 //! The figures of media threads and calls for the `metrics` facade, where an exporter of the user's choice takes them.
 
 #[cfg(feature = "metrics")]
-pub(super) use facade::{CallExport, PoolExport, ShardExport};
+pub(super) use facade::{CallExport, PoolExport, ShardExport, count_dead_control};
 #[cfg(not(feature = "metrics"))]
-pub(super) use nothing::{CallExport, PoolExport, ShardExport};
+pub(super) use nothing::{CallExport, PoolExport, ShardExport, count_dead_control};
 
 #[cfg(feature = "metrics")]
 mod facade {
@@ -14,6 +14,11 @@ mod facade {
     };
 
     use crate::{EncodeStats, MediaStats, ShardMetrics, driver::pool::Pool};
+
+    /// A control task died.
+    pub(in crate::driver) fn count_dead_control() {
+        counter!("discord_voice_dead_controls_total").increment(1);
+    }
 
     /// The figures of one thread, labelled with its number.
     #[derive(Clone)]
@@ -151,6 +156,7 @@ mod facade {
         describe_counter!("discord_voice_wakeups_total", "Times a media thread woke up.");
         describe_counter!("discord_voice_datagrams_received_total", "Datagrams that a media thread received.");
         describe_counter!("discord_voice_calls_moved_total", "Calls that left a media thread because it ran late.");
+        describe_counter!("discord_voice_dead_controls_total", "Calls that ended because their control task died.");
         describe_counter!("discord_voice_stalls_total", "Turns of a media thread that took more than a second.");
         describe_histogram!("discord_voice_lateness_seconds", Unit::Seconds, "How late turns were.");
         for (name, description, _) in TOTALS {
@@ -223,6 +229,8 @@ mod nothing {
     use std::sync::Arc;
 
     use crate::{MediaStats, ShardMetrics, driver::pool::Pool};
+
+    pub(in crate::driver) const fn count_dead_control() {}
 
     #[derive(Clone)]
     pub(in crate::driver) struct ShardExport;

@@ -15,6 +15,8 @@ pub struct Metrics {
     pub shards: Vec<ShardMetrics>,
     /// The threads that ask sources for frames ahead of time.
     pub encode: EncodeStats,
+    /// Calls whose control task died; each ended with [`EndReason::Internal`](crate::EndReason::Internal).
+    pub dead_controls: u64,
 }
 
 impl Metrics {
@@ -46,6 +48,8 @@ pub struct ShardMetrics {
     pub turn: Duration,
     /// Turns that took more than a second, a present one included: every call of the thread was silent meanwhile.
     pub stalls: u64,
+    /// The thread is no more, because something panicked in it: its calls have ended, and it is given no others.
+    pub is_gone: bool,
     /// Times the thread woke up.
     pub wakeups: u64,
     /// Timers that wanted to be served again at once, and had to wait for a millisecond; more than 0 is a fault of this library.

@@ -22,7 +22,7 @@ use crate::{
     Config, MediaCommand, ShardMetrics,
     driver::{
         clock,
-        export::{PoolExport, ShardExport},
+        export::{PoolExport, ShardExport, count_dead_control},
         latest::Latest,
         media_call::MediaCall,
         playing::{PlaybackShared, Playing},
@@ -76,6 +76,8 @@ pub(crate) struct Shards {
     threads: Vec<JoinHandle<()>>,
     epoch: Instant,
     next_key: AtomicUsize,
+    /// Control tasks that died.
+    dead_controls: AtomicU64,
 }
 
 /// A way to reach one media thread.
@@ -129,7 +131,13 @@ impl Shards {
             handles.push(ShardHandle { commands: sender, waker: poller.waker(), load: Arc::clone(&load) });
             starts.push((poller, receiver, load));
         }
-        let mut shards = Self { handles: handles.into(), threads: Vec::new(), epoch, next_key: AtomicUsize::new(0) };
+        let mut shards = Self {
+            handles: handles.into(),
+            threads: Vec::new(),
+            epoch,
+            next_key: AtomicUsize::new(0),
+            dead_controls: AtomicU64::new(0),
+        };
         for (number, (poller, commands, load)) in starts.into_iter().enumerate() {
             let loads = shards.handles.iter().map(|handle| Arc::clone(&handle.load)).collect();
             let core = config.media_cores.get(number % config.media_cores.len().max(1)).copied();
@@ -166,6 +174,16 @@ impl Shards {
     /// From which everything counts that calls do together.
     pub(crate) const fn epoch(&self) -> Instant {
         self.epoch
+    }
+
+    /// A control task died.
+    pub(crate) fn count_dead_control(&self) {
+        self.dead_controls.fetch_add(1, Ordering::Relaxed);
+        count_dead_control();
+    }
+
+    pub(crate) fn dead_controls(&self) -> u64 {
+        self.dead_controls.load(Ordering::Relaxed)
     }
 
     pub(crate) fn metrics(&self) -> Vec<ShardMetrics> {
@@ -212,6 +230,7 @@ impl Load {
             playing: self.playing.load(Ordering::Relaxed),
             commands_waiting: self.commands_waiting.load(Ordering::Relaxed),
             stalls: self.stalls.load(Ordering::Relaxed),
+            is_gone: self.is_gone.load(Ordering::Relaxed),
             ..metrics
         }
     }
