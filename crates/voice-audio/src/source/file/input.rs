@@ -4,7 +4,7 @@ use std::io::{self, Cursor};
 use std::time::Duration;
 
 use symphonia::core::codecs::audio::AudioCodecParameters;
-use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_ALAC, CODEC_ID_OPUS};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream, ReadBytes};
@@ -12,6 +12,7 @@ use symphonia::default::formats::{AdtsReader, FlacReader, IsoMp4Reader, MkvReade
 
 use super::bytes::{Behind, Bytes};
 use super::chunks::{Chunks, Opened};
+use super::ebml;
 use super::edit_list::{self, Edit};
 use super::mp4;
 use super::mpeg::Mpeg;
@@ -143,6 +144,9 @@ impl Reader {
                 Ok((Format::Flac, Self::Other { reader: Box::new(reader), track: 0, edits: Vec::new(), stated }))
             }
             [0x1A, 0x45, 0xDF, 0xA3, ..] => {
+                if bytes.len().is_some() {
+                    ebml::check(&mut bytes)?;
+                }
                 let reader = MkvReader::try_new(stream(bytes), FormatOptions::default()).map_err(open_error)?;
                 Ok((
                     Format::Matroska,
@@ -234,6 +238,16 @@ impl TrackInfo {
 
     /// A track whose container has nothing to cut off beyond an edit list and what Opus states.
     fn of(codec: AudioCodecParameters, edit: Option<Edit>) -> Result<Self, OpenError> {
+        // Decoders take memory for what is claimed.
+        let channels = codec.channels.as_ref().map_or(0, |channels| channels.count());
+        let alac = codec.extra_data.as_deref().filter(|_| codec.codec == CODEC_ID_ALAC);
+        let alac_frame = alac.and_then(|setup| setup.first_chunk().copied()).map_or(0, u32::from_be_bytes);
+        let alac_channels = alac.and_then(|setup| setup.get(9).copied()).map_or(0, usize::from);
+        if codec.max_frames_per_packet.unwrap_or(0).max(alac_frame.into()) > MAX_PACKET_SAMPLES
+            || channels.max(alac_channels) > MAX_CHANNELS
+        {
+            return Err(OpenError::Malformed("a packet claims more samples than there can be".into()));
+        }
         if codec.codec != CODEC_ID_OPUS {
             return Ok(Self::plain_codec(codec, Trim::new(edit, 0)));
         }
@@ -242,6 +256,11 @@ impl TrackInfo {
         Ok(Self { opus: Some(head), ..Self::plain_codec(codec, trim) })
     }
 }
+
+/// Samples per channel in a packet, at most; FLAC has up to 65 535.
+const MAX_PACKET_SAMPLES: u64 = 65_536;
+/// Channels at most.
+const MAX_CHANNELS: usize = 32;
 
 fn stream(media: impl MediaSource + 'static) -> MediaSourceStream<'static> {
     MediaSourceStream::new(Box::new(media), Default::default())

@@ -3,6 +3,7 @@
 mod bytes;
 mod chunks;
 mod decode;
+mod ebml;
 mod edit_list;
 mod error;
 mod flac;

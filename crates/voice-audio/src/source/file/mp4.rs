@@ -122,8 +122,17 @@ impl Walk {
                         b"stsc" => 12,
                         _ => 8,
                     };
-                    if u64::from(read_u32(file)?) * entry > body_end - body {
+                    let count = read_u32(file)?;
+                    if u64::from(count) * entry > body_end - body {
                         return Err(lies());
+                    }
+                    if kind == *b"stts" {
+                        // The reader adds them up in as many bits.
+                        let mut samples = 0u32;
+                        for _ in 0..count {
+                            samples = samples.checked_add(read_u32(file)?).ok_or_else(lies)?;
+                            read_u32(file)?;
+                        }
                     }
                 }
                 b"trex" => {
