@@ -127,7 +127,9 @@ impl Driver {
     }
 
     fn drain_orders(&mut self) {
-        while let Ok(order) = self.orders.try_recv() {
+        // Those that are given meanwhile have their own time.
+        for _ in 0..self.orders.len() {
+            let Ok(order) = self.orders.try_recv() else { break };
             self.obey(order);
         }
     }
