@@ -62,9 +62,10 @@ impl fmt::Display for Likeness {
     }
 }
 
-/// Holds what was heard, and the samples before the encoder where they are kept, against the reference.
-pub(crate) fn compare(reference: &[f32], heard: &Heard, decoded: Option<&Vec<f32>>) -> Result<Verdict, String> {
-    if reference.is_empty() {
+/// Holds what was heard, and the samples before the encoder where they are kept, against the reference, part by part.
+pub(crate) fn compare(references: &[Vec<f32>], heard: &Heard, decoded: Option<&Vec<f32>>) -> Result<Verdict, String> {
+    let reference = &references.concat();
+    if references.iter().any(Vec::is_empty) {
         return Err("the independent decoder heard nothing".into());
     }
     let mut wrong = Vec::new();
@@ -74,16 +75,17 @@ pub(crate) fn compare(reference: &[f32], heard: &Heard, decoded: Option<&Vec<f32
         }
     };
     let samples = |pcm: &[f32]| pcm.len() / CHANNELS;
-    let likeness = likeness(&heard.pcm, reference).ok_or("too little was heard to compare")?;
+    let likeness = of_parts(&heard.pcm, references).ok_or("too little was heard to compare")?;
     // What is heard comes in whole frames, and the last is filled up.
     let surplus = samples(&heard.pcm) as i64 - samples(reference) as i64;
-    require((-MAX_SHORT..=FRAME_SAMPLES as i64).contains(&surplus), "length");
+    let parts = references.len() as i64;
+    require((-MAX_SHORT..=parts * FRAME_SAMPLES as i64).contains(&surplus), "length");
     require(likeness.lag.abs() <= MAX_LAG, "late");
     require(likeness.correlation >= 0.98, "correlation");
     require(likeness.level.iter().all(|level| level.abs() <= 0.2), "level");
     let decoded = match decoded {
         Some(pcm) => {
-            let likeness = self::likeness(pcm, reference).ok_or("too little was decoded to compare")?;
+            let likeness = of_parts(pcm, references).ok_or("too little was decoded to compare")?;
             require(samples(pcm).abs_diff(samples(reference)) <= FRAME_SAMPLES, "length before the encoder");
             require(likeness.correlation >= 0.999, "correlation before the encoder");
             require(likeness.level.iter().all(|level| level.abs() <= 0.2), "level before the encoder");
@@ -105,6 +107,30 @@ pub(crate) fn compare(reference: &[f32], heard: &Heard, decoded: Option<&Vec<f32
 
 fn peak(pcm: &[f32]) -> f32 {
     pcm.iter().fold(0.0, |peak, value| peak.max(value.abs()))
+}
+
+/// The worst of all parts, each at its place: where frames pass unchanged, each part of a chain ends with a whole one.
+fn of_parts(pcm: &[f32], references: &[Vec<f32>]) -> Option<Likeness> {
+    let (mut at, mut worst) = (0, None::<Likeness>);
+    for reference in references {
+        let rest = pcm.get(at..)?;
+        let part = likeness(rest.get(..reference.len() + SEARCH as usize).unwrap_or(rest), reference)?;
+        at += reference.len();
+        worst = Some(worst.map_or(part, |worst| worst.worse(part)));
+    }
+    worst
+}
+
+impl Likeness {
+    fn worse(self, other: Self) -> Self {
+        let further = |a: f64, b: f64| if a.abs() > b.abs() { a } else { b };
+        let [left, right] = self.level;
+        Self {
+            lag: if self.lag.abs() > other.lag.abs() { self.lag } else { other.lag },
+            correlation: self.correlation.min(other.correlation),
+            level: [further(left, other.level[0]), further(right, other.level[1])],
+        }
+    }
 }
 
 /// Finds the lag at which both fit best, and how well.

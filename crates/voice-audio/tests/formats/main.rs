@@ -26,10 +26,10 @@ struct Row {
 
 fn run(case: &Case, dir: &std::path::Path) -> Result<Verdict, String> {
     let file = make::make(case, dir)?;
-    let reference = make::reference(case, &file)?;
+    let references = make::references(case, &file)?;
     let heard = play::play(&file, case.is_piped)?;
-    let pcm: Option<Vec<f32>> = None;
-    compare::compare(&reference, &heard, pcm.as_ref())
+    let pcm = case.is_lossless.then(|| play::decode(&file, case.is_piped)).transpose()?;
+    compare::compare(&references, &heard, pcm.as_ref())
 }
 
 #[test]

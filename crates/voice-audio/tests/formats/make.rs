@@ -52,21 +52,23 @@ pub(crate) fn make(case: &Case, dir: &Path) -> Result<PathBuf, String> {
     Ok(file)
 }
 
-/// What an independent decoder makes of it: interleaved stereo at 48 kHz.
-pub(crate) fn reference(case: &Case, file: &Path) -> Result<Vec<f32>, String> {
-    if let Encode::Chain(parts) = &case.encode {
-        let dir = file.with_extension("parts");
-        let mut all = Vec::new();
-        for part in parts {
-            all.extend(reference(part, &dir.join(&part.name))?);
-        }
-        return Ok(all);
-    }
+/// What an independent decoder makes of it, or of each of its parts: interleaved stereo at 48 kHz.
+pub(crate) fn references(case: &Case, file: &Path) -> Result<Vec<Vec<f32>>, String> {
+    let Encode::Chain(parts) = &case.encode else { return Ok(vec![reference(case, file)?]) };
+    let dir = file.with_extension("parts");
+    parts.iter().map(|part| reference(part, &dir.join(&part.name))).collect()
+}
+
+fn reference(case: &Case, file: &Path) -> Result<Vec<f32>, String> {
     let line = "ffmpeg -v error -i {in} -map 0:a:0 -af aresample=48000:resampler=soxr:precision=28 -f f32le -";
     let output = shell(line, &[("{in}", file)])?;
     let samples: Vec<f32> =
         output.stdout.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
-    Ok(downmix(&samples, usize::from(case.signal.channels), case.downmix))
+    let mut stereo = downmix(&samples, usize::from(case.signal.channels), case.downmix);
+    if case.is_longer_there {
+        stereo.truncate((crate::signal::SECONDS * 48_000.0) as usize * CHANNELS);
+    }
+    Ok(stereo)
 }
 
 fn parts_of(case: &Case, parts: &[Case], dir: &Path) -> Result<Vec<PathBuf>, String> {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use voice_audio::opus::{Channels, Decoder, Encoder, EncoderConfig};
-use voice_audio::source::{OpenOptions, open};
+use voice_audio::source::{OpenOptions, PcmFile, open};
 use voice_audio::{CHANNELS, FRAME_SAMPLES, FrameBuf};
 
 /// What a listener hears of a file.
@@ -43,6 +43,20 @@ pub(crate) fn play(file: &Path, is_piped: bool) -> Result<Heard, String> {
     let delay = Encoder::new(EncoderConfig::default()).map_err(|error| chain(&error))?.lookahead();
     pcm.drain(..(delay * CHANNELS).min(pcm.len()));
     Ok(Heard { pcm, duration, is_passthrough })
+}
+
+/// The samples of a file, before they are encoded for the call.
+pub(crate) fn decode(file: &Path, is_piped: bool) -> Result<Vec<f32>, String> {
+    let path = if is_piped { fifo(file)? } else { file.to_owned() };
+    let mut file = PcmFile::open(&path).map_err(|error| chain(&error))?;
+    let (mut pcm, mut part) = (Vec::new(), vec![0.0; FRAME_SAMPLES * CHANNELS]);
+    loop {
+        let len = file.read(&mut part).map_err(|error| chain(&error))?;
+        if len == 0 {
+            return Ok(pcm);
+        }
+        pcm.extend_from_slice(&part[..len]);
+    }
 }
 
 /// A FIFO out of which the file comes once.
