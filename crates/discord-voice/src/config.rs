@@ -17,7 +17,7 @@ pub struct Config {
     /// [`update`](crate::CallCommand::Update) has nothing to wait for.
     pub follow_timeout: Duration,
     /// How long the main gateway may take to answer a join or a move with both of its events: 10 s. It never refuses: it
-    /// is silent.
+    /// is silent. A first join that it does not answer is made once more after a leave.
     pub gateway_timeout: Duration,
     /// How long a call that needs the main gateway waits while the bot's own connection to it is lost: 5 minutes.
     pub offline_timeout: Duration,

@@ -44,6 +44,8 @@ pub(crate) struct Signalling {
     is_held: bool,
     /// Another session of the same user came into voice.
     taken_over: bool,
+    /// The first join was not answered, and was made again after a leave.
+    has_left_first: bool,
     outputs: VecDeque<Signal>,
 }
 
@@ -132,6 +134,7 @@ impl Signalling {
             moving: None,
             is_held: false,
             taken_over: false,
+            has_left_first: false,
             outputs: VecDeque::new(),
         }
     }
@@ -253,7 +256,9 @@ impl Signalling {
             _ if self.is_offline => self.end(EndReason::GatewayLost),
             Phase::Joining { .. } => {
                 let reason = missing.map_or(EndReason::NoServer, EndReason::NoAnswer);
-                if self.attempts.is_first() {
+                if self.attempts.is_first() && !std::mem::replace(&mut self.has_left_first, true) {
+                    self.join_anew(now);
+                } else if self.attempts.is_first() {
                     self.stop(now, reason);
                 } else {
                     self.rejoin(now, reason);
@@ -393,6 +398,13 @@ impl Signalling {
         }
         self.update(None);
         self.phase = Phase::Leaving { until: later(now, self.config.leave_timeout), then: Then::Join };
+    }
+
+    /// Leaves and joins in one breath: this session may have been in the channel before the call, and then the main gateway
+    /// had nothing to answer.
+    fn join_anew(&mut self, now: Instant) {
+        self.update(None);
+        self.join(now);
     }
 
     /// Leaves for good, and waits for the main gateway to say so if it has put us into a channel.

@@ -91,8 +91,8 @@ impl Join {
         inner.hang_up(self.guild, deadline.min(after(inner.leave_limit())), leave).await;
         let mut config = (*inner.config).clone();
         config.e2ee = self.e2ee;
-        // The limit that says what is missing should not be the later one.
-        config.gateway_timeout = config.gateway_timeout.min(self.timeout);
+        // Asked twice, and the limit that says what is missing should not be the later one.
+        config.gateway_timeout = config.gateway_timeout.min(self.timeout / 2);
         let mut parts = inner.start(&wish, config, call).ok_or(JoinError::Superseded)?;
         let settled = timeout_at(deadline, settled(&mut parts)).await;
         if !wish.is_newest() {

@@ -182,7 +182,16 @@ fn a_join_that_nobody_answers_ends_with_what_is_missing() {
         }
         guild.pass(9);
         assert_eq!(guild.out(), [Out::Op4(Some(HOME))]);
-        guild.pass(6);
+        guild.pass(1);
+        assert_eq!(guild.out(), [Out::Op4(None), Out::Op4(Some(HOME))], "it may have been there before");
+        if state {
+            guild.state(None);
+            guild.state(Some(HOME));
+        }
+        if voice_server {
+            guild.server("a");
+        }
+        guild.pass(16);
         let missing = Missing { voice_state: !state, voice_server: !voice_server };
         assert_eq!(guild.out(), [Out::Release, Out::Op4(None), Out::End(EndReason::NoAnswer(missing))]);
     }
@@ -448,7 +457,26 @@ fn what_waits_for_its_turn_has_more_time() {
     guild.pass(69);
     assert_eq!(guild.out(), [Out::Op4(Some(HOME))]);
     guild.pass(1);
+    assert_eq!(guild.out(), [Out::Op4(None), Out::Op4(Some(HOME))]);
+    guild.pass(10);
     assert!(matches!(guild.ended(), EndReason::NoAnswer(_)));
+}
+
+#[test]
+fn a_session_that_is_in_the_channel_already_leaves_and_joins_it() {
+    for was_told in [false, true] {
+        let mut guild = Guild::new();
+        if was_told {
+            // It was muted there, and is not any more: this is told, and no server is named.
+            guild.state(Some(HOME));
+        }
+        guild.pass(10);
+        assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::Op4(None), Out::Op4(Some(HOME))]);
+        guild.state(None);
+        guild.state(Some(HOME));
+        guild.server("a");
+        assert_eq!(guild.out(), [Out::Connect("a", HOME)]);
+    }
 }
 
 #[test]
