@@ -6,7 +6,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use voice_audio::opus::{Channels, Decoder};
-use voice_audio::source::{FileReader, Format, OpenError, OpenOptions, PcmFile};
+use voice_audio::source::{FileReader, Format, OpenError, OpenOptions, PcmFile, ReadError};
 use voice_audio::{CHANNELS, FRAME_SAMPLES, FrameBuf};
 
 const FULL: OpenOptions = OpenOptions { bitrate: 128_000, volume: 1.0 };
@@ -349,4 +349,35 @@ fn a_lossless_file_is_heard_as_it_is_before_it_is_encoded() {
     }
     let (samples, _) = file[44..].as_chunks::<2>();
     assert_eq!(all, samples.iter().map(|sample| f32::from(i16::from_le_bytes(*sample)) / 32_768.0).collect::<Vec<_>>());
+}
+
+#[test]
+fn adpcm_is_heard() {
+    for name in ["field/tone-adpcm-ms.wav", "field/tone-adpcm-ima.wav"] {
+        let mut pcm = PcmFile::open(&path(name)).unwrap();
+        let (mut all, told) = (vec![0.0; 100_000], pcm.duration().unwrap().as_secs_f64());
+        let mut len = 0;
+        loop {
+            match pcm.read(&mut all[len..]).unwrap() {
+                0 => break,
+                read => len += read,
+            }
+        }
+        assert!((len as f64 / 96_000.0 - told).abs() < 0.001 && told >= 0.5, "{name}: {len} of {told} s");
+        let power = all[..len].iter().map(|value| value * value).sum::<f32>() / len as f32;
+        // A tone of an eighth of full scale.
+        assert!((power.sqrt() - 0.0884).abs() < 0.005, "{name}: {}", power.sqrt());
+    }
+}
+
+#[test]
+fn a_file_of_which_nothing_can_be_decoded_is_no_success() {
+    let mut file = Vec::new();
+    for _ in 0..20 {
+        // A mono frame of layer II at a bitrate that only stereo may have.
+        file.extend([0xFF, 0xFD, 0xE4, 0xC4]);
+        file.resize(file.len() + 1_152 - 4, 0);
+    }
+    let mut reader = seekable(&file).unwrap();
+    assert!(matches!(reader.read_frame(&mut FrameBuf::new()), Err(ReadError::Malformed(_))));
 }

@@ -165,7 +165,8 @@ impl Chunks {
             return Ok(None);
         }
         self.left -= data.len() as u64;
-        Ok(Some(Packet::new(data)))
+        let samples = (data.len() / block) as u64 * u64::from(self.layout.block_samples);
+        Ok(Some(Packet::lasting(data, samples)))
     }
 
     /// Blocks in a packet.

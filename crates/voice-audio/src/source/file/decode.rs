@@ -27,6 +27,7 @@ pub(super) struct Decoding {
     read: usize,
     /// Packets in a row that could not be decoded.
     failures: u32,
+    any_decoded: bool,
 }
 
 enum PcmDecoder {
@@ -51,6 +52,7 @@ impl Decoding {
             ready: Vec::new(),
             read: 0,
             failures: 0,
+            any_decoded: false,
         })
     }
 
@@ -88,6 +90,7 @@ impl Decoding {
             }
         };
         self.failures = 0;
+        self.any_decoded = true;
         if !RATES.contains(&rate) {
             return Err(ReadError::Unsupported("the sample rate is out of range".into()));
         }
@@ -128,7 +131,14 @@ impl Decoding {
     }
 
     /// Makes the last of the audio ready: no more comes of this track, or at this rate.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] also when there were packets, and none of them could be decoded.
     pub(super) fn finish(&mut self) -> Result<(), ReadError> {
+        if self.failures > 0 && !self.any_decoded {
+            return Err(ReadError::Malformed("none of the packets could be decoded".into()));
+        }
         if let Some((_, mut resampler)) = self.resampler.take() {
             resampler.finish(&mut self.ready).map_err(|error| ReadError::Codec(error.into()))?;
         }

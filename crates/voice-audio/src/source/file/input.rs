@@ -294,7 +294,8 @@ fn duration(format: &dyn FormatReader, track: &Track, rate: Option<u32>, edit: O
         _ => (media.time_base?, media.duration?),
     };
     let nanos = u64::try_from(base.calc_duration(ticks)?.as_nanos()).ok()?;
-    Some(Duration::from_nanos(nanos))
+    // A fragmented MP4 states nothing as 0.
+    Some(Duration::from_nanos(nanos)).filter(|duration| !duration.is_zero())
 }
 
 fn open_error(error: Error) -> OpenError {

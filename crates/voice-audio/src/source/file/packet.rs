@@ -28,6 +28,11 @@ impl Packet {
         Self::from_coded(Coded::new(0, Timestamp::ZERO, Duration::ZERO, data))
     }
 
+    /// A packet whose decoder has to be told how many samples per channel are in it.
+    pub(super) fn lasting(data: impl Into<Box<[u8]>>, samples: u64) -> Self {
+        Self::from_coded(Coded::new(0, Timestamp::ZERO, Duration::new(samples), data))
+    }
+
     pub(super) const fn from_coded(coded: Coded) -> Self {
         Self { coded, trim_end: 0, page: None }
     }
