@@ -4,7 +4,7 @@
 //! The world itself watches that calls are established or over within their limits, ask for nothing after their end, use
 //! no nonce twice, hear each under his own name, that no numbered message and no event of the main gateway is lost or
 //! comes twice, and that nothing spins. In the end, when all is well again, whoever believes to be in a channel hears
-//! whoever else does.
+//! whoever else does, and whoever joins gets in.
 
 mod common;
 
@@ -59,6 +59,7 @@ fn run(seed: u64) -> (u64, u64) {
     let (mut world, users) = begun(seed);
     recover(&mut world, &users);
     all_hear_all(&mut world, &users);
+    all_can_join(&mut world, &users);
     let outcome = (world.trace_hash(), world.steps());
     is_small(seed, world);
     outcome
@@ -96,8 +97,12 @@ fn begun(seed: u64) -> (World, Vec<UserId>) {
 /// Lets one thing happen.
 fn act(world: &mut World, rng: &mut fastrand::Rng, user: UserId) {
     let in_call = world.client(user).is_in_call();
-    match rng.u8(..32) {
+    match rng.u8(..34) {
         0..12 if !in_call => world.begin_join_through(user),
+        // In place of a call or a join, which is given up without a word to the main gateway.
+        32 => world.begin_join_through(user),
+        // Perhaps of a join that is under way.
+        33 => world.leave(user),
         0 => world.leave(user),
         1 | 2 => world.move_to(user, channel(rng)),
         3 => world.set_self(user, rng.bool(), rng.bool()),
@@ -236,6 +241,13 @@ fn members(world: &World, users: &[UserId], channel: ChannelId) -> Vec<UserId> {
         client.is_established() && client.channel() == Some(channel)
     };
     users.iter().copied().filter(is_there).collect()
+}
+
+/// Whatever happened before, and wherever a user is: who joins gets in.
+fn all_can_join(world: &mut World, users: &[UserId]) {
+    for &user in users {
+        world.join_through(user);
+    }
 }
 
 /// Who is in a channel hears everybody else who is.
