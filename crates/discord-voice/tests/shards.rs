@@ -3,7 +3,7 @@
 mod common;
 
 use std::{
-    future::IntoFuture as _,
+    future::{Future as _, IntoFuture as _},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -207,6 +207,37 @@ async fn every_way_to_send_sends_the_same() {
             assert_eq!(common::next_sound(&mut heard).await, (ALICE, common::numbered(number).to_vec()));
         }
     }
+}
+
+/// Panics on the media thread, which wakes it.
+struct Bomb;
+
+impl std::task::Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        panic!("a panic that was asked for");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_media_thread_that_dies_ends_its_calls_and_no_others_and_says_so() {
+    let server = plain_server(Duration::from_secs(2)).await;
+    let driver = driver_with(&server, threads(2));
+    let (bad, mut bad_events) = join(&server, &driver, ALICE).await;
+    let (neighbour, _events) = join(&server, &driver, BOB).await;
+    let mut heard = bad.receive(capacity(50));
+    let bomb = std::task::Waker::from(Arc::new(Bomb));
+    let polled = std::pin::pin!(heard.next()).poll(&mut std::task::Context::from_waker(&bomb));
+    assert!(polled.is_pending());
+    neighbour.play(common::Counted::new(1_000));
+    let reason = within(bad.ended()).await;
+    assert!(matches!(&reason, discord_voice::EndReason::Socket(why) if why.contains("media thread")), "{reason:?}");
+    while within(bad_events.next()).await.is_some() {}
+    assert!(bad.is_ended());
+    let gone: Vec<_> = driver.metrics().shards.iter().map(|shard| shard.is_gone).collect();
+    assert_eq!(gone, [true, false]);
+    assert!(!neighbour.is_ended());
+    let (next, _events) = alone(&server, &driver, 1).await;
+    assert!(!next.is_ended(), "new calls go to the thread that is left");
 }
 
 /// Threads of this process.
