@@ -9,10 +9,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use voice_audio::record::Stamp;
+
 use crate::{
     comparison::{Comparison, Match},
     error::Error,
-    recorder::{Recorded, Recorder},
+    recorder::{Recorded, Recorder, Recording},
 };
 
 /// What was heard of all others in a call.
@@ -32,6 +34,8 @@ pub(crate) struct Heard {
     pub(crate) ended: Option<EndReason>,
     /// The files written.
     pub(crate) recorded: Vec<Recorded>,
+    /// Why one of them could not be written.
+    pub(crate) broken: Option<Error>,
 }
 
 /// Somebody who listens until told to stop.
@@ -119,21 +123,20 @@ async fn listen(
     stopped: oneshot::Receiver<Lingering>,
 ) -> Result<Heard, Error> {
     let mut heard = Heard::default();
+    let begun = Instant::now();
     let mut end = End::new(stopped);
     while let Some(received) = end.wait_for(receive.next()).await {
         match received {
-            Some(Received::Frame { user, timestamp, frame, .. }) => {
+            Some(Received::Frame { user, ssrc, timestamp, frame }) => {
                 heard.packets += 1;
                 match comparison.as_ref().map(|comparison| comparison.heard(frame.as_slice())) {
                     Some(Match::Unchanged) => heard.unchanged += 1,
                     Some(Match::Changed) => heard.changed += 1,
                     Some(Match::Filler) | None => {}
                 }
-                let written = recorder.as_mut().map(|recorder| recorder.write(user, timestamp.get(), &frame));
-                if let Some(Err(error)) = written {
-                    // What there is stays playable if it can be; this error is the one to tell.
-                    let _ = recorder.map(Recorder::finish);
-                    return Err(error);
+                let stamp = Stamp { stream: ssrc.get(), timestamp: timestamp.get(), arrived: begun.elapsed() };
+                if recorder.as_mut().is_some_and(|recorder| !recorder.write(user, stamp, frame)) {
+                    break;
                 }
             }
             Some(Received::Lost { packets, .. }) => heard.lost += packets,
@@ -145,7 +148,13 @@ async fn listen(
         }
     }
     if let Some(recorder) = recorder {
-        heard.recorded = recorder.finish()?;
+        // It waits for the disk.
+        let finished = tokio::task::spawn_blocking(move || recorder.finish()).await;
+        let Recording { files, dropped, error } =
+            finished.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        heard.recorded = files;
+        heard.missed += dropped;
+        heard.broken = error;
     }
     Ok(heard)
 }

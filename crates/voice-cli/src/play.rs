@@ -86,9 +86,12 @@ fn summarize(
     played: Played,
     json: bool,
 ) -> Result<(), Error> {
-    let ended = heard.ended.take();
+    let (ended, broken) = (heard.ended.take(), heard.broken.take());
     let summary = Summary { played: Some(played), ..Summary::new("play", stats, e2ee, heard, lost) };
     summary.print(json);
+    if let Some(error) = broken {
+        return Err(error);
+    }
     ended.map_or(Ok(()), |reason| Err(Error::Ended { reason }))
 }
 

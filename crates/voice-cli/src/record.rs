@@ -38,7 +38,12 @@ pub(crate) async fn run(args: RecordArgs) -> Result<(), Error> {
     };
     let ended = heard.ended.clone();
     let lost = heard.lost;
+    let mut heard = heard;
+    let broken = heard.broken.take();
     Summary::new("record", &stats, e2ee, heard, lost).print(json);
+    if let Some(error) = broken {
+        return Err(error);
+    }
     match ended {
         // Taken out of the channel: a usual end of a recording.
         None | Some(EndReason::Left | EndReason::Disconnected | EndReason::Session { advice: Advice::Wait, .. }) => {

@@ -1,21 +1,27 @@
-//! Files of what is heard: one per speaker, frames as they came (Ogg) or decoded (WAV).
+//! Files of what is heard: one per speaker, frames as they came (Ogg) or decoded (WAV), written on a thread of their own.
+
+mod tracks;
 
 use std::{
     ffi::OsString,
     fmt,
-    fs::{self, File, OpenOptions},
-    io::BufWriter,
+    fs::{self, OpenOptions},
     path::{Path, PathBuf},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use discord_voice::model::UserId;
-use serde::Serialize;
 use voice_audio::{
     FrameBuf,
-    record::{OggOpusWriter, RecordError, RecordOptions, WavWriter},
+    record::{RecordError, Stamp},
 };
 
+use self::tracks::Tracks;
 use crate::error::Error;
+
+pub(crate) use self::tracks::Recorded;
 
 /// Where to record to, and as what.
 #[derive(Clone, Debug)]
@@ -68,10 +74,7 @@ impl RecordingPath {
 
     /// The file of a further speaker: `OUT-<user>.ogg`.
     fn of(&self, user: UserId) -> PathBuf {
-        let mut name = self.path.file_stem().map_or_else(OsString::new, ToOwned::to_owned);
-        name.push(format!("-{user}."));
-        name.push(self.path.extension().unwrap_or_default());
-        self.path.with_file_name(name)
+        with_suffix(&self.path, user)
     }
 }
 
@@ -85,7 +88,7 @@ impl Reservation {
     /// Begins to record, over what the file held.
     pub(crate) fn begin(mut self) -> Result<Recorder, Error> {
         self.new = false;
-        Recorder::create(self.out.clone())
+        Recorder::start(self.out.clone())
     }
 }
 
@@ -98,134 +101,136 @@ impl Drop for Reservation {
     }
 }
 
-/// Writes what is heard.
+/// `NAME-SUFFIX.EXTENSION` for `NAME.EXTENSION`.
+fn with_suffix(path: &Path, suffix: impl fmt::Display) -> PathBuf {
+    let mut name = path.file_stem().map_or_else(OsString::new, ToOwned::to_owned);
+    name.push(format!("-{suffix}."));
+    name.push(path.extension().unwrap_or_default());
+    path.with_file_name(name)
+}
+
+/// Hands what is heard to the thread that writes it.
 pub(crate) struct Recorder {
-    out: RecordingPath,
-    tracks: Vec<Track>,
+    frames: SyncSender<Frame>,
+    thread: JoinHandle<Recording>,
+    dropped: u64,
 }
 
-/// One speaker's file.
-struct Track {
-    path: PathBuf,
-    /// Not known before somebody speaks.
-    user: Option<UserId>,
-    packets: u64,
-    damaged: u64,
-    writer: Writer,
+/// A frame on its way to the disk.
+struct Frame {
+    user: UserId,
+    stamp: Stamp,
+    frame: FrameBuf,
 }
 
-enum Writer {
-    Ogg(Box<OggOpusWriter<BufWriter<File>>>),
-    Wav(Box<WavWriter<BufWriter<File>>>),
-}
-
-/// A finished file.
-#[derive(Debug, Serialize)]
-pub(crate) struct Recorded {
-    /// Where it is.
-    pub(crate) path: PathBuf,
-    /// Whom one hears in it.
-    #[serde(rename = "user_id")]
-    pub(crate) user: Option<UserId>,
-    /// The packets that were written to it.
-    pub(crate) packets: u64,
-    /// The packets that were no Opus, and left out.
-    pub(crate) damaged: u64,
+/// What was recorded.
+#[derive(Debug, Default)]
+pub(crate) struct Recording {
+    /// The files, those that could not be finished included.
+    pub(crate) files: Vec<Recorded>,
+    /// Frames that were heard and not written: the disk was too slow for them, or there were too many speakers.
+    pub(crate) dropped: u64,
+    /// Why a file could not be written or finished, the first one if several could not.
+    pub(crate) error: Option<Error>,
 }
 
 impl Recorder {
-    /// Makes the first speaker's file, whoever that will be.
-    fn create(out: RecordingPath) -> Result<Self, Error> {
-        let first = Track::create(out.path.clone(), out.kind, None)?;
-        Ok(Self { out, tracks: vec![first] })
+    /// Makes the first speaker's file, whoever that will be, and begins to write.
+    fn start(out: RecordingPath) -> Result<Self, Error> {
+        let path = out.path.clone();
+        let tracks = Tracks::create(out)?;
+        let (frames, heard) = sync_channel(CAPACITY);
+        let thread = thread::Builder::new().name("voice-recorder".to_owned()).spawn(move || write(tracks, &heard));
+        match thread {
+            Ok(thread) => Ok(Self { frames, thread, dropped: 0 }),
+            Err(error) => Err(Error::Recording { path, source: RecordError::Io(error) }),
+        }
     }
 
-    /// Writes a frame; what was lost before it shows in its timestamp.
-    pub(crate) fn write(&mut self, user: UserId, timestamp: u32, frame: &FrameBuf) -> Result<(), Error> {
-        let track = match self.tracks.iter().position(|track| track.user.is_none_or(|whose| whose == user)) {
-            Some(at) => at,
-            None if self.tracks.len() == MAX_TRACKS => return Ok(()),
-            None => {
-                self.tracks.push(Track::create(self.out.of(user), self.out.kind, Some(user))?);
-                self.tracks.len() - 1
+    /// Writes a frame, or counts it where the disk is behind; what was lost before it shows in its timestamp. `false`: nothing
+    /// can be written any more.
+    pub(crate) fn write(&mut self, user: UserId, stamp: Stamp, frame: FrameBuf) -> bool {
+        match self.frames.try_send(Frame { user, stamp, frame }) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                self.dropped += 1;
+                true
             }
-        };
-        self.tracks.get_mut(track).map_or(Ok(()), |track| track.write(user, timestamp, frame))
+            Err(TrySendError::Disconnected(_)) => false,
+        }
     }
 
-    /// Ends all files, and says which there are.
-    pub(crate) fn finish(self) -> Result<Vec<Recorded>, Error> {
-        let mut recorded = Ok(Vec::new());
-        for track in self.tracks {
-            // The others are ended even if one cannot be.
-            match (track.finish(), &mut recorded) {
-                (Ok(file), Ok(files)) => files.push(file),
-                (Err(error), Ok(_)) => recorded = Err(error),
-                (_, Err(_)) => {}
-            }
-        }
-        recorded
+    /// Ends all files, and says which there are. Blocks on the disk.
+    pub(crate) fn finish(self) -> Recording {
+        let Self { frames, thread, dropped } = self;
+        drop(frames);
+        let mut recording = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        recording.dropped += dropped;
+        recording
     }
 }
 
-impl Track {
-    fn create(path: PathBuf, kind: Kind, user: Option<UserId>) -> Result<Self, Error> {
-        let writer = File::create(&path).map_err(RecordError::Io).and_then(|file| Writer::new(kind, file));
-        match writer {
-            Ok(writer) => Ok(Self { path, user, packets: 0, damaged: 0, writer }),
-            Err(source) => Err(Error::Recording { path, source }),
-        }
-    }
-
-    fn write(&mut self, user: UserId, timestamp: u32, frame: &FrameBuf) -> Result<(), Error> {
-        self.user = Some(user);
-        match self.writer.write(timestamp, frame.as_slice()) {
-            Ok(()) => self.packets += 1,
-            Err(RecordError::Packet(_)) => self.damaged += 1,
-            Err(source) => return Err(Error::Recording { path: self.path.clone(), source }),
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<Recorded, Error> {
-        let Self { path, user, packets, damaged, writer } = self;
-        match writer.finish() {
-            Ok(()) => Ok(Recorded { path, user, packets, damaged }),
-            Err(source) => Err(Error::Recording { path, source }),
-        }
-    }
+#[expect(clippy::disallowed_methods, reason = "a thread that writes to a disk, beside all that is without I/O")]
+fn now() -> Instant {
+    Instant::now()
 }
 
-impl Writer {
-    fn new(kind: Kind, file: File) -> Result<Self, RecordError> {
-        let (file, options) = (BufWriter::new(file), RecordOptions::default());
-        Ok(match kind {
-            Kind::Ogg => Self::Ogg(Box::new(OggOpusWriter::new(file, options)?)),
-            Kind::Wav => Self::Wav(Box::new(WavWriter::new(file, options)?)),
-        })
-    }
-
-    fn write(&mut self, timestamp: u32, frame: &[u8]) -> Result<(), RecordError> {
-        match self {
-            Self::Ogg(writer) => writer.write(timestamp, frame),
-            Self::Wav(writer) => writer.write(timestamp, frame),
+/// Writes until nothing comes any more, or nothing can be written. What came is on the disk after a second at the latest.
+fn write(mut tracks: Tracks, heard: &Receiver<Frame>) -> Recording {
+    let mut flush_at = now();
+    while tracks.is_any_written() {
+        let now = now();
+        if now >= flush_at {
+            tracks.flush();
+            flush_at = now + FLUSH_INTERVAL;
+        }
+        match heard.recv_timeout(flush_at.saturating_duration_since(now)) {
+            Ok(Frame { user, stamp, frame }) => tracks.write(user, stamp, frame.as_slice()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-
-    fn finish(self) -> Result<(), RecordError> {
-        match self {
-            Self::Ogg(writer) => writer.finish().map(drop),
-            Self::Wav(writer) => writer.finish(),
-        }
-    }
+    tracks.finish()
 }
 
-/// Speakers that are recorded; a stage has room for thousands, a disk has not.
-const MAX_TRACKS: usize = 100;
+/// Frames that may wait for the disk: 80 seconds of one speaker.
+const CAPACITY: usize = 4_096;
+/// Between two moments at which all that was heard is on the disk.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn frame(bytes: &[u8]) -> FrameBuf {
+        let mut frame = FrameBuf::new();
+        frame.set(bytes).expect("short");
+        frame
+    }
+
+    fn stamp(user: u64, timestamp: u32) -> Stamp {
+        let arrived = Duration::from_millis(u64::from(timestamp) / 48);
+        Stamp { stream: user as u32, timestamp, arrived }
+    }
+
+    #[test]
+    fn one_file_that_breaks_ends_no_other() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = RecordingPath::new(dir.path().join("talk.ogg")).expect("a known format");
+        let mut recorder = path.reserve().and_then(Reservation::begin).expect("a new file");
+        // Where the second speaker's file would be is a directory.
+        fs::create_dir(dir.path().join("talk-8.ogg")).expect("a directory");
+        for at in 0..10 {
+            for user in [7, 8] {
+                assert!(recorder.write(UserId::new(user), stamp(user, at * 960), frame(&[0xFC, 1, 2])));
+            }
+        }
+        let recording = recorder.finish();
+        assert!(matches!(recording.error, Some(Error::Recording { .. })), "it is told: {:?}", recording.error);
+        let packets: Vec<_> =
+            recording.files.iter().map(|file| (file.user, file.packets, file.error.is_some())).collect();
+        assert_eq!(packets, [(Some(UserId::new(7)), 10, false), (Some(UserId::new(8)), 0, true)]);
+    }
 
     #[test]
     fn the_name_decides_on_the_format() {
@@ -243,12 +248,10 @@ mod tests {
         let out = dir.path().join("talk.ogg");
         let path = RecordingPath::new(out.clone()).expect("a known format");
         let mut recorder = path.reserve().and_then(Reservation::begin).expect("a new file");
-        let mut frame = FrameBuf::new();
-        frame.set(&[0xFC, 1, 2]).expect("short");
         for (user, timestamp) in [(7, 0), (8, 5_000), (7, 960), (8, 5_960), (7, 1920)] {
-            recorder.write(UserId::new(user), timestamp, &frame).expect("written");
+            assert!(recorder.write(UserId::new(user), stamp(user, timestamp), frame(&[0xFC, 1, 2])));
         }
-        let files = recorder.finish().expect("finished");
+        let files = recorder.finish().files;
         let found: Vec<_> = files.iter().map(|file| (file.path.clone(), file.user, file.packets)).collect();
         let second = dir.path().join("talk-8.ogg");
         assert_eq!(found, [(out, Some(UserId::new(7)), 3), (second, Some(UserId::new(8)), 2)]);
@@ -272,13 +275,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = RecordingPath::new(dir.path().join("talk.wav")).expect("a known format");
         let mut recorder = path.reserve().and_then(Reservation::begin).expect("a new file");
-        let mut frame = FrameBuf::new();
         // Code 3 without the byte that counts its frames.
-        frame.set(&[0xFF]).expect("short");
-        recorder.write(UserId::new(7), 0, &frame).expect("left out");
-        frame.set(&voice_audio::SILENCE_FRAME).expect("short");
-        recorder.write(UserId::new(7), 960, &frame).expect("written");
-        let files = recorder.finish().expect("finished");
+        recorder.write(UserId::new(7), stamp(7, 0), frame(&[0xFF]));
+        recorder.write(UserId::new(7), stamp(7, 960), frame(&voice_audio::SILENCE_FRAME));
+        let files = recorder.finish().files;
         assert!(matches!(files[..], [Recorded { packets: 1, damaged: 1, .. }]));
     }
 }

@@ -214,7 +214,7 @@ impl fmt::Display for Summary {
                 write!(f, ", {} times not ready", played.underruns)?;
             }
         }
-        for Recorded { path, user, packets, damaged } in &self.recorded {
+        for Recorded { path, user, packets, damaged, error: _ } in &self.recorded {
             write!(f, "\nrecorded  {packets} packets to {}", path.display())?;
             match user {
                 Some(user) => write!(f, " (user {user})")?,
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_speaker_who_was_refused_is_not_nobody() {
-        let recorded = Recorded { path: "out.ogg".into(), user: None, packets: 0, damaged: 0 };
+        let recorded = Recorded { path: "out.ogg".into(), user: None, packets: 0, damaged: 0, error: None };
         let heard = Heard { recorded: vec![recorded], ..Heard::default() };
         let mut summary = Summary::new("record", &CallStats::default(), e2ee(State::On, Some(1)), heard, 0);
         assert!(summary.to_string().contains("0 packets to out.ogg (nobody spoke)"));

@@ -11,7 +11,7 @@ use std::io;
 use std::time::Duration;
 
 pub use ogg_opus::OggOpusWriter;
-pub use timeline::{Fill, MAX_HELD_FRAMES, Placement, Timeline};
+pub use timeline::{Fill, MAX_HELD_FRAMES, Placement, Stamp, Timeline};
 #[cfg(any(feature = "audiopus", feature = "opus-pure"))]
 pub use wav::WavWriter;
 

@@ -5,14 +5,14 @@ use std::io::Write;
 
 use ogg::{PacketWriteEndInfo, PacketWriter};
 
-use super::{Fill, Placement, RecordError, RecordOptions, Timeline};
+use super::{Fill, Placement, RecordError, RecordOptions, Stamp, Timeline};
 use crate::opus::Packet;
 use crate::{FRAME_SAMPLES, SAMPLE_RATE, SILENCE_FRAME};
 
 /// Writes Opus frames to an Ogg Opus file without decoding them (RFC 7845).
 ///
 /// Frames come with their RTP timestamp, in order; a [`Timeline`] decides on gaps, which become silence. Call
-/// [`finish`](Self::finish): a file that merely ends lacks its last frame.
+/// [`finish`](Self::finish), and [`flush`](Self::flush) now and then: a file that merely ends lacks what came since.
 ///
 /// ```
 /// use voice_audio::record::{OggOpusWriter, RecordOptions};
@@ -31,8 +31,10 @@ pub struct OggOpusWriter<W: Write> {
     ogg: PacketWriter<'static, W>,
     serial: u32,
     timeline: Timeline,
-    /// The last packet: whether it ends the stream is known only with the next.
-    pending: Pending,
+    /// The last packet: whether it ends the stream is known only with the next. None once it was flushed.
+    pending: Option<Pending>,
+    /// Samples from the start to the end of the last packet.
+    granule: u64,
     /// Packets of the current page that are written.
     in_page: u8,
 }
@@ -57,7 +59,8 @@ impl<W: Write> OggOpusWriter<W> {
             ogg,
             serial: options.serial,
             timeline: Timeline::new(options.max_gap),
-            pending: Pending { packet: tags(&options.comments), granule: 0, ends_page: true },
+            pending: Some(Pending { packet: tags(&options.comments), granule: 0, ends_page: true }),
+            granule: 0,
             in_page: 0,
         })
     }
@@ -69,7 +72,23 @@ impl<W: Write> OggOpusWriter<W> {
     /// [`RecordError::Packet`], after which writing can go on, and [`RecordError::Io`].
     pub fn write(&mut self, timestamp: u32, frame: &[u8]) -> Result<(), RecordError> {
         let samples = Packet::parse(frame).map_err(RecordError::Packet)?.samples();
-        match self.timeline.place(timestamp, samples, frame == SILENCE_FRAME) {
+        let placement = self.timeline.place(timestamp, samples, frame == SILENCE_FRAME);
+        self.write_placed(placement, frame, samples)
+    }
+
+    /// The same for a frame of a call: see [`Timeline::place_heard`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`write`](Self::write).
+    pub fn write_heard(&mut self, stamp: Stamp, frame: &[u8]) -> Result<(), RecordError> {
+        let samples = Packet::parse(frame).map_err(RecordError::Packet)?.samples();
+        let placement = self.timeline.place_heard(stamp, samples, frame == SILENCE_FRAME);
+        self.write_placed(placement, frame, samples)
+    }
+
+    fn write_placed(&mut self, placement: Placement, frame: &[u8], samples: usize) -> Result<(), RecordError> {
+        match placement {
             Placement::Write(fill) => {
                 self.write_silence(fill)?;
                 self.write_packet(frame, samples)
@@ -85,12 +104,29 @@ impl<W: Write> OggOpusWriter<W> {
         &self.timeline
     }
 
+    /// Ends the page and writes out what there is: whatever becomes of the program, the file plays up to here.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Io`].
+    pub fn flush(&mut self) -> Result<(), RecordError> {
+        self.write_pending(PacketWriteEndInfo::EndPage)?;
+        self.ogg.inner_mut().flush()?;
+        Ok(())
+    }
+
     /// Ends the file, without the up to five silence frames that ended the last talk spurt.
     ///
     /// # Errors
     ///
     /// [`RecordError::Io`].
     pub fn finish(mut self) -> Result<W, RecordError> {
+        if self.pending.is_none() {
+            // The last page is out and did not end the stream. One packet more does, of which nothing is heard: the page
+            // ends before it (RFC 7845, section 4.4).
+            let packet = SHORTEST_SILENCE.to_vec();
+            self.pending = Some(Pending { packet, granule: self.granule, ends_page: true });
+        }
         self.write_pending(PacketWriteEndInfo::EndStream)?;
         let mut writer = self.ogg.into_inner();
         writer.flush()?;
@@ -111,17 +147,22 @@ impl<W: Write> OggOpusWriter<W> {
     }
 
     fn write_packet(&mut self, packet: &[u8], samples: usize) -> Result<(), RecordError> {
-        let end = if self.pending.ends_page { PacketWriteEndInfo::EndPage } else { PacketWriteEndInfo::NormalPacket };
-        let granule = self.pending.granule + samples as u64;
-        self.write_pending(end)?;
-        self.pending = Pending { packet: packet.to_vec(), granule, ends_page: self.in_page + 1 == PACKETS_PER_PAGE };
+        let ends_page = self.pending.as_ref().is_some_and(|pending| pending.ends_page);
+        self.write_pending(if ends_page { PacketWriteEndInfo::EndPage } else { PacketWriteEndInfo::NormalPacket })?;
+        self.granule += samples as u64;
+        self.pending = Some(Pending {
+            packet: packet.to_vec(),
+            granule: self.granule,
+            ends_page: self.in_page + 1 == PACKETS_PER_PAGE,
+        });
         Ok(())
     }
 
     fn write_pending(&mut self, end: PacketWriteEndInfo) -> Result<(), RecordError> {
-        self.in_page = if self.pending.ends_page { 0 } else { self.in_page + 1 };
-        let packet = std::mem::take(&mut self.pending.packet);
-        self.ogg.write_packet(packet, self.serial, end, self.pending.granule)?;
+        let Some(Pending { packet, granule, .. }) = self.pending.take() else { return Ok(()) };
+        let ends_page = !matches!(end, PacketWriteEndInfo::NormalPacket);
+        self.in_page = if ends_page { 0 } else { self.in_page + 1 };
+        self.ogg.write_packet(packet, self.serial, end, granule)?;
         Ok(())
     }
 }
@@ -161,7 +202,10 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend(text.as_bytes());
 }
 
-/// Packets in one page: a second of audio, so that a crash loses no more.
+/// Silence of 2.5 ms.
+const SHORTEST_SILENCE: [u8; 3] = [0xE0, SILENCE_FRAME[1], SILENCE_FRAME[2]];
+
+/// Packets in one page: a second of audio.
 const PACKETS_PER_PAGE: u8 = 50;
 
 #[cfg(test)]
@@ -277,6 +321,36 @@ mod tests {
         writer.write(1920, &audio(2)).unwrap();
         let written = read(writer.finish().unwrap());
         assert_eq!(written.packets, [audio(1), SILENCE_FRAME.to_vec(), audio(2)]);
+    }
+
+    #[test]
+    fn what_was_flushed_is_in_the_file_and_the_end_is_as_ever() {
+        let mut file = Vec::new();
+        let mut writer = OggOpusWriter::new(&mut file, RecordOptions::default()).unwrap();
+        writer.flush().unwrap();
+        for n in 0..7 {
+            writer.write(u32::from(n) * 960, &audio(n)).unwrap();
+            if n % 3 == 2 {
+                writer.flush().unwrap();
+            }
+        }
+        drop(writer);
+        let killed = read(file.clone());
+        assert_eq!((killed.packets.len(), killed.granules, killed.ended), (6, vec![3 * 960, 6 * 960], false));
+
+        let mut writer = OggOpusWriter::new(Vec::new(), RecordOptions::default()).unwrap();
+        writer.write(0, &audio(1)).unwrap();
+        writer.flush().unwrap();
+        writer.flush().unwrap();
+        let written = read(writer.finish().unwrap());
+        assert_eq!(written.packets, [audio(1), SHORTEST_SILENCE.to_vec()]);
+        assert_eq!((written.granules, written.ended), (vec![960, 960], true), "nothing is heard of the last");
+        let nothing = {
+            let mut writer = OggOpusWriter::new(Vec::new(), RecordOptions::default()).unwrap();
+            writer.flush().unwrap();
+            read(writer.finish().unwrap())
+        };
+        assert!(nothing.ended);
     }
 
     #[test]

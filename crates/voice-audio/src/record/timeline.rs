@@ -6,7 +6,8 @@ use crate::{FRAME_SAMPLES, SAMPLE_RATE};
 
 /// Turns RTP timestamps into what to write: gaps to fill, silence to hold back, frames that come too late.
 ///
-/// The clock starts with the first frame. A sender ends each talk spurt with five silence frames which are no part of
+/// The clock starts with the first frame. Timestamps are the sender's word: who records a call gives the
+/// [time of arrival](Self::place_heard) with them, and then no gap is longer than the time that passed. A sender ends each talk spurt with five silence frames which are no part of
 /// the audio. They cannot be told from silence that is: so silence is held back, and only what no longer can be those
 /// five, or has audio after it, is written.
 ///
@@ -25,6 +26,10 @@ pub struct Timeline {
     max_gap: i32,
     /// The timestamp that directly follows the last frame.
     next: Option<u32>,
+    /// The stream that the last frame came on, and when the first and the last frame came.
+    heard: Option<Heard>,
+    /// Samples from the start of the first frame to the end of the last one.
+    position: i64,
     /// Samples that passed and are not written: silence held back and less than 2.5 ms that could not be filled.
     /// Negative when frames overlapped.
     owed: i64,
@@ -32,6 +37,24 @@ pub struct Timeline {
     holding: bool,
     late: u64,
     restarts: u64,
+}
+
+/// What is known of a frame's way here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The stream, by its SSRC. Timestamps of different streams have nothing to do with each other.
+    pub stream: u32,
+    /// When it was sampled, in ticks of 48 kHz, as its sender says.
+    pub timestamp: u32,
+    /// When it came, from any moment on that is the same for all frames.
+    pub arrived: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    stream: u32,
+    first: Duration,
+    last: Duration,
 }
 
 impl Timeline {
@@ -42,6 +65,8 @@ impl Timeline {
         Self {
             max_gap: (secs * f64::from(SAMPLE_RATE)) as i32,
             next: None,
+            heard: None,
+            position: 0,
             owed: 0,
             holding: false,
             late: 0,
@@ -52,7 +77,6 @@ impl Timeline {
     /// Decides on a frame of `samples` per channel, sent at `timestamp`, that is or is not a
     /// [`SILENCE_FRAME`](crate::SILENCE_FRAME).
     pub fn place(&mut self, timestamp: u32, samples: usize, silence: bool) -> Placement {
-        let len = i64::try_from(samples).unwrap_or(i64::MAX);
         let distance = self.next.map_or(0, |next| timestamp.wrapping_sub(next).cast_signed());
         let gap = if distance > self.max_gap || distance < -MAX_LATENESS {
             // The sender started over, or was away for too long.
@@ -61,12 +85,46 @@ impl Timeline {
         } else {
             i64::from(distance)
         };
+        self.place_after(gap, timestamp, samples, silence)
+    }
+
+    /// The same for a frame of a call. Another stream begins where the clock of the arrivals says, and no timestamp makes the
+    /// recording longer than the time that passed, by more than a second.
+    pub fn place_heard(&mut self, stamp: Stamp, samples: usize, silence: bool) -> Placement {
+        let Stamp { stream, timestamp, arrived } = stamp;
+        let before = self.heard;
+        let first = before.map_or(arrived, |heard| heard.first);
+        self.heard = Some(Heard { stream, first, last: before.map_or(arrived, |heard| heard.last.max(arrived)) });
+        let Some(before) = before else { return self.place(timestamp, samples, silence) };
+        let len = i64::try_from(samples).unwrap_or(i64::MAX);
+        let passed = ticks(arrived.saturating_sub(first));
+        if self.position > passed + MAX_LEAD + MAX_FLOOD {
+            // More audio than time.
+            self.late += 1;
+            return Placement::Late;
+        }
+        let distance = self.next.map_or(0, |next| i64::from(timestamp.wrapping_sub(next).cast_signed()));
+        let is_believable = before.stream == stream
+            && (-i64::from(MAX_LATENESS)..=i64::from(self.max_gap)).contains(&distance)
+            && self.position + distance <= passed + MAX_LEAD;
+        if is_believable {
+            return self.place_after(distance, timestamp, samples, silence);
+        }
+        self.restarts += 1;
+        // A frame comes when it has been spoken, and the one before did, too.
+        let gap = (ticks(arrived.saturating_sub(before.last)) - len).min(passed - self.position);
+        self.place_after(gap.clamp(0, i64::from(self.max_gap)), timestamp, samples, silence)
+    }
+
+    fn place_after(&mut self, gap: i64, timestamp: u32, samples: usize, silence: bool) -> Placement {
+        let len = i64::try_from(samples).unwrap_or(i64::MAX);
         if gap <= -len.max(1) || self.owed + gap < -MAX_AHEAD {
             self.late += 1;
             return Placement::Late;
         }
         self.next = Some(timestamp.wrapping_add(samples as u32));
         self.owed += gap;
+        self.position += gap + len;
         let was_holding = std::mem::replace(&mut self.holding, silence);
         if silence {
             self.owed += len;
@@ -138,6 +196,16 @@ const MAX_GAP: Duration = Duration::from_secs(12 * 3600);
 
 /// How far back a timestamp counts as late, rather than as a new clock: one second.
 const MAX_LATENESS: i32 = SAMPLE_RATE as i32;
+
+/// How far a sender's clock may be ahead of that of the arrivals: one second. Its first frame may have been the latest of all.
+const MAX_LEAD: i64 = SAMPLE_RATE as i64;
+
+/// How much more audio may come than time passes, before it is left out: five seconds.
+const MAX_FLOOD: i64 = 5 * SAMPLE_RATE as i64;
+
+fn ticks(time: Duration) -> i64 {
+    i64::try_from(time.as_micros() * u128::from(SAMPLE_RATE) / 1_000_000).unwrap_or(i64::MAX / 4)
+}
 
 /// How far overlapping frames may run ahead of their clock before they are left out: 100 ms.
 const MAX_AHEAD: i64 = 5 * FRAME;
@@ -262,7 +330,71 @@ mod tests {
         assert!(written <= 7, "{written} frames for 40 ms");
     }
 
+    fn heard(timeline: &mut Timeline, stream: u32, timestamp: u32, millis: u64) -> Placement {
+        timeline.place_heard(Stamp { stream, timestamp, arrived: Duration::from_millis(millis) }, 960, AUDIO)
+    }
+
+    #[test]
+    fn another_stream_is_placed_by_its_arrival_and_not_by_its_timestamps() {
+        for timestamp in [0, 960, 19_500_000, 3_000_000_000] {
+            let mut timeline = timeline();
+            assert_eq!(heard(&mut timeline, 1, 0, 0), write(0, false));
+            assert_eq!(heard(&mut timeline, 1, 960, 20), write(0, false));
+            // Half a second later, of which 20 ms are the frame itself.
+            assert_eq!(heard(&mut timeline, 2, timestamp, 520), write(480 * 48, true), "at {timestamp}");
+            assert_eq!(heard(&mut timeline, 2, timestamp.wrapping_add(960), 540), write(0, false));
+            assert_eq!(timeline.restarts(), 1);
+        }
+    }
+
+    #[test]
+    fn a_gap_is_no_longer_than_the_time_that_passed() {
+        let mut timeline = timeline();
+        let mut written = 0;
+        // Each packet says that ten minutes have passed since the one before.
+        for packet in 0..38_u32 {
+            let place = heard(&mut timeline, 1, packet.wrapping_mul(590 * 48_000), u64::from(packet) * 20);
+            if let Placement::Write(fill) = place {
+                written += fill.samples + 960;
+            }
+        }
+        assert!(written <= 38 * 960 + 48_000, "{written} samples in 0.8 s");
+        // What is true is believed.
+        let honest = 38_u32.wrapping_mul(590 * 48_000).wrapping_sub(590 * 48_000);
+        assert_eq!(
+            heard(&mut timeline, 1, honest.wrapping_add(960 + 30 * 48_000), 37 * 20 + 30_020),
+            write(30 * 48_000, true)
+        );
+    }
+
+    #[test]
+    fn more_audio_than_time_is_left_out() {
+        let mut timeline = timeline();
+        let placed = (0..1_000).filter(|n| heard(&mut timeline, 1, n * 960, 0) != Placement::Late).count();
+        assert!(placed <= 350, "{placed} frames at once");
+        assert_eq!(timeline.late(), 1_000 - placed as u64);
+    }
+
     proptest! {
+        /// Whatever senders say, a recording is no longer than the time it took.
+        #[test]
+        fn no_lie_makes_a_recording_longer_than_its_time(
+            steps in prop::collection::vec((0u32..3, any::<u32>(), 0u64..2_000, any::<bool>(), prop::sample::select(vec![120usize, 960, 5_760])), 1..200),
+        ) {
+            let mut timeline = Timeline::new(Duration::MAX);
+            let (mut clock, mut written) = (0u64, 0u64);
+            for (stream, timestamp, wait, silence, samples) in steps {
+                clock += wait;
+                let stamp = Stamp { stream, timestamp, arrived: Duration::from_millis(clock) };
+                written += match timeline.place_heard(stamp, samples, silence) {
+                    Placement::Write(fill) => fill.samples + samples as u64,
+                    Placement::Hold(fill) => fill.samples,
+                    Placement::Late => 0,
+                };
+                prop_assert!(written <= clock * 48 + 6 * 48_000 + 2 * 5_760, "{written} samples in {clock} ms");
+            }
+        }
+
         /// What is written never strays from what passed by more than is held back.
         #[test]
         fn the_clock_is_kept(steps in prop::collection::vec((0u32..5_000, any::<bool>()), 1..200), start: u32) {

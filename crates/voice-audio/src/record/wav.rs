@@ -5,7 +5,7 @@ use std::io::{self, Seek, Write};
 
 use hound::{SampleFormat, WavSpec};
 
-use super::{Fill, MAX_HELD_FRAMES, Placement, RecordError, RecordOptions, Timeline};
+use super::{Fill, MAX_HELD_FRAMES, Placement, RecordError, RecordOptions, Stamp, Timeline};
 use crate::opus::{Channels, DecodeError, Decoder, MAX_PACKET_SAMPLES, Packet};
 use crate::{CHANNELS, FRAME_SAMPLES, SAMPLE_RATE, SILENCE_FRAME};
 
@@ -68,7 +68,23 @@ impl<W: Write + Seek> WavWriter<W> {
     /// finished; and [`RecordError::Io`].
     pub fn write(&mut self, timestamp: u32, frame: &[u8]) -> Result<(), RecordError> {
         let samples = Packet::parse(frame).map_err(RecordError::Packet)?.samples();
-        match self.timeline.place(timestamp, samples, frame == SILENCE_FRAME) {
+        let placement = self.timeline.place(timestamp, samples, frame == SILENCE_FRAME);
+        self.write_placed(placement, frame, samples)
+    }
+
+    /// The same for a frame of a call: see [`Timeline::place_heard`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`write`](Self::write).
+    pub fn write_heard(&mut self, stamp: Stamp, frame: &[u8]) -> Result<(), RecordError> {
+        let samples = Packet::parse(frame).map_err(RecordError::Packet)?.samples();
+        let placement = self.timeline.place_heard(stamp, samples, frame == SILENCE_FRAME);
+        self.write_placed(placement, frame, samples)
+    }
+
+    fn write_placed(&mut self, placement: Placement, frame: &[u8], samples: usize) -> Result<(), RecordError> {
+        match placement {
             Placement::Write(fill) => {
                 self.write_gap(fill, Some((frame, samples)))?;
                 self.write_decoded(frame, samples)
@@ -82,6 +98,15 @@ impl<W: Write + Seek> WavWriter<W> {
     #[must_use]
     pub const fn timeline(&self) -> &Timeline {
         &self.timeline
+    }
+
+    /// Writes out what there is, with a head that says so: whatever becomes of the program, the file plays up to here.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Io`].
+    pub fn flush(&mut self) -> Result<(), RecordError> {
+        self.wav.flush().map_err(wav_error)
     }
 
     /// Ends the file, without the up to five silence frames that ended the last talk spurt.
