@@ -55,8 +55,12 @@ pub struct SessionConfig {
     pub max_dave_protocol_version: u16,
     /// Attempts of a first handshake before a new join is advised: 3, the first and two more.
     pub max_handshakes: u32,
-    /// Attempts to resume before a new join is advised: 5.
+    /// Attempts to resume in a row before a new join is advised: 5. Those that the server accepts count until they have
+    /// [brought something](Self::resume_trial).
     pub max_resumes: u32,
+    /// How long a resumed session must run, with a heartbeat acknowledged meanwhile, for it to count as resumed: 10 s. One
+    /// that is lost before is an attempt that failed.
+    pub resume_trial: Duration,
     /// How long resuming may go on before a new join is advised: 30 s.
     pub resume_window: Duration,
     /// How long a session must have been ready for earlier failures to be forgotten: 60 s.
@@ -88,6 +92,7 @@ impl Default for SessionConfig {
             max_dave_protocol_version: 0,
             max_handshakes: 3,
             max_resumes: 5,
+            resume_trial: Duration::from_secs(10),
             resume_window: Duration::from_secs(30),
             stable_after: Duration::from_secs(60),
             backoff_step: Duration::from_millis(500),

@@ -87,6 +87,9 @@ pub enum SessionEvent {
     Confirmed,
     /// The session goes on where the lost socket left it.
     Resumed,
+    /// A resumed session has run [for a while](crate::SessionConfig::resume_trial) with a server that answers: earlier
+    /// attempts to resume are forgotten.
+    Recovered,
     /// A message that the session does not act on itself.
     Message(ServerMessage),
     /// A binary message, which only end-to-end encryption uses.
@@ -107,6 +110,7 @@ impl fmt::Debug for SessionEvent {
             Self::Established(description) => f.debug_tuple("Established").field(description).finish(),
             Self::Interrupted(cause) => f.debug_tuple("Interrupted").field(cause).finish(),
             Self::Resumed => f.write_str("Resumed"),
+            Self::Recovered => f.write_str("Recovered"),
             Self::Message(message) => f.debug_tuple("Message").field(message).finish(),
             Self::Binary { opcode, payload } => {
                 let len = payload.len();
@@ -154,6 +158,8 @@ pub enum Cause {
     ConnectionLost,
     /// Heartbeats were not answered, or nothing was heard for too long (the network).
     Zombie,
+    /// The server accepted one resume after the other, and dropped the socket or answered nothing each time (the peer).
+    FruitlessResumes,
     /// An expected message did not come in time (the peer or the network).
     TimedOut(Waiting),
     /// The server sent something that makes the session unusable (the peer).
@@ -167,6 +173,7 @@ impl fmt::Display for Cause {
             Self::Closed(code) => write!(f, "closed by the voice server with {code}"),
             Self::ConnectionLost => f.write_str("connection lost"),
             Self::Zombie => f.write_str("the voice server stopped answering"),
+            Self::FruitlessResumes => f.write_str("the voice server accepted resumes that brought nothing"),
             Self::TimedOut(Waiting::SelectProtocol) => f.write_str("no Select Protocol from this side in time"),
             Self::TimedOut(waiting) => write!(f, "no {waiting} from the voice server in time"),
             Self::Protocol(violation) => write!(f, "unusable answer of the voice server: {violation}"),

@@ -11,9 +11,9 @@ use std::{
 
 use voice_model::{BinaryMessage, ClientMessage, CloseCode, MAX_SENT_LEN, Opcode};
 
-use self::recovery::{RECONNECTING, Trouble};
+use self::recovery::{RECONNECTING, Trial, Trouble};
 use crate::{
-    Advice, Cause, Identity, Input, Output, SessionConfig, Waiting,
+    Advice, Cause, Identity, Input, Output, SessionConfig, SessionEvent, Waiting,
     config::later,
     heartbeat::{Beat, Heartbeat, History},
     policy::Ledger,
@@ -72,6 +72,8 @@ pub struct Session {
     sequence: Option<u16>,
     /// A session description came: there is something to resume.
     established: bool,
+    /// The session was resumed, and has to show yet that this brought something.
+    trial: Option<Trial>,
     /// When earlier failures are forgotten.
     stable_at: Option<Instant>,
     selected_mode: Option<String>,
@@ -208,6 +210,7 @@ impl Session {
             history,
             sequence: None,
             established: false,
+            trial: None,
             stable_at: None,
             selected_mode: None,
             speaking: Speaking::default(),
@@ -413,6 +416,10 @@ impl Session {
             }
             self.flush_speaking(now);
         }
+        if self.state == State::Established && self.trial.take_if(|trial| trial.is_passed(now)).is_some() {
+            self.trouble.over();
+            self.event(SessionEvent::Recovered);
+        }
         if self.stable_at.is_some_and(|at| now >= at) && self.state == State::Established {
             self.stable_at = None;
             self.trouble.backoff.reset();
@@ -461,7 +468,8 @@ impl Session {
             | State::Resuming { deadline } => Some(deadline),
             State::Established => {
                 let confirmation = self.confirming.map(|(_, deadline)| deadline);
-                self.speaking.deadline().into_iter().chain(confirmation).min()
+                let trial = self.trial.and_then(|trial| trial.deadline());
+                [self.speaking.deadline(), confirmation, trial].into_iter().flatten().min()
             }
         };
         let heartbeat = self.heartbeat.as_ref().map(Heartbeat::deadline);

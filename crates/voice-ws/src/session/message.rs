@@ -7,7 +7,7 @@ use voice_model::{
     Ready, Resume, ServerMessage, SessionDescription,
 };
 
-use super::{Session, State};
+use super::{Session, State, Trial};
 use crate::{Cause, Output, ProtocolViolation, SessionEvent, config::later, heartbeat::Heartbeat};
 
 impl Session {
@@ -106,6 +106,9 @@ impl Session {
                     && heartbeat.acknowledge(now, ack.nonce).is_some()
                 {
                     self.stats.heartbeats_acknowledged += 1;
+                    if let Some(trial) = &mut self.trial {
+                        trial.handle_answer();
+                    }
                 }
                 // Nonces ascend: the answer to a later heartbeat is as good.
                 if self.confirming.is_some_and(|(nonce, _)| (nonce..=self.history().last_nonce).contains(&ack.nonce)) {
@@ -163,6 +166,7 @@ impl Session {
             return self.fail(now, Cause::Protocol(ProtocolViolation::WrongMode));
         };
         self.run(now);
+        self.trouble.over();
         self.established = true;
         self.trouble.backoff.reset();
         self.confirming = None;
@@ -175,6 +179,7 @@ impl Session {
             return tracing::debug!("ignored a Resumed that was not asked for");
         };
         self.run(now);
+        self.trial = Some(Trial::new(later(now, self.config.resume_trial)));
         self.stats.resumes += 1;
         self.event(SessionEvent::Resumed);
         self.speaking.repeat();

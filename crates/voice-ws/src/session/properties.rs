@@ -202,6 +202,48 @@ proptest! {
     }
 
     #[test]
+    fn a_server_that_accepts_resumes_and_brings_nothing_is_given_up(
+        seed in any::<u64>(),
+        interval_ms in 1_000u64..60_000,
+        // For how long each lasts, and whether heartbeats are acknowledged in that time.
+        rounds in vec(prop_oneof![(0u64..10_000, any::<bool>()), (0u64..200_000, Just(false))], 40),
+    ) {
+        let now = start();
+        let session = Session::resume(now, Arc::new(SessionConfig::default()), identity(), None, seed);
+        let mut checked = Checked { session, now, ended: false, last_nonce: None, has_socket: false };
+        checked.drain(16);
+        let hello = format!(r#"{{"op":8,"d":{{"heartbeat_interval":{interval_ms}}}}}"#);
+        let mut resumes = 0;
+        for (ms, is_answered) in rounds {
+            if checked.ended {
+                break;
+            }
+            while !matches!(checked.session.state, State::Opening { .. }) {
+                checked.now = checked.session.deadline().expect("it tries again");
+                checked.input(Input::Timeout);
+            }
+            checked.input(Input::Connected);
+            checked.input(Input::Text(&hello));
+            checked.input(Input::Text(r#"{"op":9,"d":null}"#));
+            resumes += 1;
+            let end = checked.now + Duration::from_millis(ms);
+            while let Some(at) = checked.session.deadline().filter(|at| *at < end)
+                && checked.session.state == State::Established
+            {
+                checked.now = checked.now.max(at);
+                checked.input(Input::Timeout);
+                if is_answered {
+                    checked.run(Step::Acknowledge);
+                }
+            }
+            if checked.session.state == State::Established {
+                checked.input(Input::Disconnected(None));
+            }
+        }
+        prop_assert!(checked.ended && resumes == 5, "{} resumes", resumes);
+    }
+
+    #[test]
     fn beats_of_an_answered_session_are_never_further_apart_than_the_interval(
         seed in any::<u64>(),
         interval_ms in 1_000u64..60_000,

@@ -33,8 +33,41 @@ impl Trouble {
         self.give_up_at.map_or(deadline, |at| at.min(deadline))
     }
 
+    /// The session runs; it shows yet whether for long.
+    pub(super) const fn run(&mut self) {
+        self.give_up_at = None;
+    }
+
+    /// All is well.
     pub(super) const fn over(&mut self) {
         (self.failures, self.give_up_at) = (0, None);
+    }
+}
+
+/// What a resumed session has to show before it counts as resumed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trial {
+    until: Instant,
+    /// The server has acknowledged a heartbeat on the present socket.
+    is_answered: bool,
+}
+
+impl Trial {
+    pub(super) const fn new(until: Instant) -> Self {
+        Self { until, is_answered: false }
+    }
+
+    pub(super) const fn handle_answer(&mut self) {
+        self.is_answered = true;
+    }
+
+    pub(super) fn is_passed(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|at| now >= at)
+    }
+
+    /// When it is passed, as far as that takes only time.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.is_answered.then_some(self.until)
     }
 }
 
@@ -43,7 +76,7 @@ impl Trouble {
 enum Next {
     /// Another socket at this instant.
     Connect(Instant),
-    End(Advice),
+    End(Advice, Cause),
 }
 
 impl Session {
@@ -59,7 +92,7 @@ impl Session {
         let code = match (cause, next) {
             (Cause::Protocol(ProtocolViolation::MessageTooBig), _) => CloseCode::MESSAGE_TOO_BIG,
             (Cause::Protocol(ProtocolViolation::TooManyMalformed), _) => CloseCode::PROTOCOL_ERROR,
-            (_, Next::End(_)) => CloseCode::NORMAL,
+            (_, Next::End(..)) => CloseCode::NORMAL,
             (_, Next::Connect(_)) => RECONNECTING,
         };
         self.outputs.push_back(Output::Close(code));
@@ -83,7 +116,7 @@ impl Session {
     fn judge(&mut self, now: Instant, cause: Cause) -> Next {
         let was_established = self.established;
         match self.ledger.judge(now, &self.config, cause, was_established) {
-            Verdict::End(advice) => return Next::End(advice),
+            Verdict::End(advice) => return Next::End(advice, cause),
             Verdict::Resume => {}
             Verdict::Identify => self.established = false,
         }
@@ -92,17 +125,18 @@ impl Session {
         } else {
             (self.config.max_handshakes, self.config.handshake_timeout)
         };
+        let is_fruitless = self.trial.take().is_some();
         if was_established && !self.established {
             // A new session begins, with attempts of its own.
             self.trouble.over();
             self.drop_held();
-        } else if self.state != State::Established {
+        } else if self.state != State::Established || is_fruitless {
             self.trouble.failures += 1;
         }
         let give_up_at = *self.trouble.give_up_at.get_or_insert_with(|| later(now, patience));
         let at = later(now, self.trouble.backoff.next_delay());
         if self.trouble.failures >= limit.max(1) || at >= give_up_at {
-            return Next::End(Advice::Rejoin);
+            return Next::End(Advice::Rejoin, if is_fruitless { Cause::FruitlessResumes } else { cause });
         }
         Next::Connect(at)
     }
@@ -114,7 +148,7 @@ impl Session {
             self.stats.interruptions += 1;
         }
         match next {
-            Next::End(advice) => self.end(advice, cause),
+            Next::End(advice, cause) => self.end(advice, cause),
             Next::Connect(at) => {
                 if was_running {
                     self.event(SessionEvent::Interrupted(cause));
@@ -145,7 +179,7 @@ impl Session {
     pub(super) fn run(&mut self, now: Instant) {
         self.state = State::Established;
         self.stable_at = Some(later(now, self.config.stable_after));
-        self.trouble.over();
+        self.trouble.run();
     }
 }
 

@@ -164,6 +164,7 @@ fn describe(event: &SessionEvent) -> String {
         SessionEvent::Established(description) => format!("established {}", description.mode),
         SessionEvent::Interrupted(cause) => format!("interrupted {cause:?}"),
         SessionEvent::Resumed => "resumed".to_owned(),
+        SessionEvent::Recovered => "recovered".to_owned(),
         SessionEvent::Confirmed => "confirmed".to_owned(),
         SessionEvent::Message(ServerMessage::Unknown(message)) => format!("unknown {}", message.opcode.code()),
         SessionEvent::Message(message) => format!("message {}", message.opcode().code()),

@@ -268,6 +268,7 @@ fn a_resume_ends_the_outage_but_only_a_minute_of_calm_resets_the_backoff() {
         rig.input(Input::Connected);
         rig.text(HELLO);
         rig.text(RESUMED);
+        rig.pass(secs(11));
         assert_eq!(rig.session.state, State::Established);
     }
     assert_eq!(pauses.len(), 11, "only the first is made at once");
@@ -279,3 +280,97 @@ fn a_resume_ends_the_outage_but_only_a_minute_of_calm_resets_the_backoff() {
 }
 
 // Close codes.
+
+/// Lets the session open its next socket, which the server takes as one that goes on. False when the session is over.
+fn accept_resume(rig: &mut Rig) -> bool {
+    while !rig.take().iter().any(|text| text == "connect") {
+        if rig.session.state == State::Ended {
+            return false;
+        }
+        rig.step();
+    }
+    rig.input(Input::Connected);
+    rig.text(HELLO);
+    rig.text(RESUMED);
+    assert_eq!(rig.session.state, State::Established);
+    true
+}
+
+#[test]
+fn resumes_that_bring_nothing_are_given_up_after_a_few() {
+    let mut rig = Rig::established();
+    rig.input(Input::Disconnected(None));
+    let mut accepted = 0;
+    while accept_resume(&mut rig) {
+        accepted += 1;
+        rig.now += secs(1);
+        rig.input(Input::Timeout);
+        rig.input(Input::Disconnected(None));
+        if rig.session.state == State::Ended {
+            break;
+        }
+    }
+    assert_eq!(accepted, 5);
+    assert_eq!(rig.take().pop(), Some(end_of(Advice::Rejoin, Cause::FruitlessResumes)));
+}
+
+#[test]
+fn a_server_that_acknowledges_nothing_is_not_resumed_for_ever() {
+    let mut rig = Rig::established();
+    rig.input(Input::Disconnected(None));
+    let (start, mut accepted) = (rig.now, 0);
+    while accept_resume(&mut rig) {
+        accepted += 1;
+        while rig.session.state == State::Established {
+            rig.step();
+            // It speaks, but not of heartbeats.
+            rig.text(r#"{"op":9999,"d":7}"#);
+        }
+        if rig.session.state == State::Ended {
+            break;
+        }
+    }
+    assert_eq!(accepted, 5);
+    assert_eq!(rig.take().pop(), Some(end_of(Advice::Rejoin, Cause::FruitlessResumes)));
+    assert!(rig.now - start < secs(200), "two beats without an answer each time");
+}
+
+#[test]
+fn a_resumed_session_that_ran_for_a_while_has_all_its_attempts_again() {
+    let mut rig = Rig::established();
+    rig.input(Input::Disconnected(None));
+    for round in 0..20 {
+        assert!(accept_resume(&mut rig), "round {round}");
+        // Every other one brings nothing.
+        if round % 2 == 0 {
+            rig.take();
+            rig.pass(secs(20));
+            assert_eq!(rig.take_without_beats(), ["recovered"], "once");
+        }
+        rig.input(Input::Disconnected(None));
+    }
+    assert_ne!(rig.session.state, State::Ended);
+}
+
+#[test]
+fn an_answer_alone_is_no_recovery_and_time_alone_is_none() {
+    let mut rig = Rig::resuming();
+    rig.text(HELLO);
+    rig.text(RESUMED);
+    rig.session.confirm(rig.now);
+    rig.drain();
+    rig.acknowledge();
+    rig.pass(secs(10) - Duration::from_millis(1));
+    assert_eq!(rig.take_without_beats(), ["resumed", "confirmed"]);
+    rig.pass(Duration::from_millis(1));
+    assert_eq!(rig.take_without_beats(), ["recovered"]);
+
+    let mut rig = Rig::resuming();
+    rig.text(HELLO);
+    rig.text(RESUMED);
+    while rig.session.state == State::Established {
+        rig.step();
+        rig.text(r#"{"op":9999,"d":7}"#);
+    }
+    assert!(!rig.take().contains(&"recovered".to_owned()));
+}
