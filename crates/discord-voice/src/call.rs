@@ -412,6 +412,9 @@ impl CallSession {
             SessionEvent::Established(description) => self.handle_description(now, &description),
             SessionEvent::Interrupted(cause) => {
                 self.is_interrupted = true;
+                if let Some(signalling) = &mut self.signalling {
+                    signalling.handle_interrupted();
+                }
                 self.event(Event::Interrupted(cause));
             }
             SessionEvent::Resumed => {
@@ -430,6 +433,11 @@ impl CallSession {
                 }
                 if matches!(self.phase, Phase::Confirming(_)) {
                     self.start_media(now);
+                }
+            }
+            SessionEvent::Recovered => {
+                if let Some(signalling) = &mut self.signalling {
+                    signalling.handle_recovered(now);
                 }
             }
             SessionEvent::Message(message) => self.handle_message(now, message),

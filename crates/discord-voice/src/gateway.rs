@@ -54,6 +54,15 @@ pub enum GatewayEvent {
 }
 
 impl GatewayEvent {
+    /// The guild of whose voice it tells, if it is of one.
+    pub(crate) const fn guild(&self) -> Option<GuildId> {
+        match self {
+            Self::VoiceState(state) => state.guild_id,
+            Self::VoiceServer(update) => Some(update.guild_id),
+            Self::Ready { .. } | Self::Resumed { .. } | Self::Disconnected { .. } => None,
+        }
+    }
+
     /// Whether the event may concern a guild.
     #[must_use]
     pub fn concerns(&self, guild: GuildId) -> bool {

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod events;
+mod moves;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,10 @@ use std::{
 use voice_model::{ChannelId, SessionId, UpdateVoiceState, UserId};
 use voice_ws::{Advice, Cause, Identity};
 
-use self::attempts::{Attempts, Next};
+use self::{
+    attempts::{Attempts, Next},
+    moves::Move,
+};
 use crate::{Config, EndReason, Event, JoinCollector, JoinInfo, Missing, Restrictions, call::later};
 
 /// Keeps one guild's call where it should be, from the first opcode 4 to the last.
@@ -34,14 +38,13 @@ pub(crate) struct Signalling {
     attempts: Attempts,
     /// The bot's own gateway connection is lost.
     is_offline: bool,
+    /// When it went on without having been told as lost: the news of the loss may be on its way still.
+    back_at: Option<Instant>,
     /// When the main gateway named the voice server, while it may be that of a move whose channel is still to come.
     named_at: Option<Instant>,
     /// It was named in the middle of a call.
     is_followed: bool,
-    /// The channel that this user asked to be moved to, and until when an answer is waited for.
-    moving: Option<(ChannelId, Instant)>,
-    /// A server was named while that is under way; it is followed once the channel is known.
-    is_held: bool,
+    moving: Move,
     /// Another session of the same user came into voice.
     taken_over: bool,
     /// The first join was not answered, and was made again after a leave.
@@ -129,10 +132,10 @@ impl Signalling {
             phase: Phase::Over,
             attempts,
             is_offline: false,
+            back_at: None,
             named_at: None,
             is_followed: false,
-            moving: None,
-            is_held: false,
+            moving: Move::None,
             taken_over: false,
             has_left_first: false,
             outputs: VecDeque::new(),
@@ -168,21 +171,22 @@ impl Signalling {
             Phase::Leaving { until, .. } => *until = later(sent, self.config.leave_timeout),
             _ => {}
         }
-        if let Some((_, until)) = &mut self.moving {
-            *until = answered;
-        }
+        self.moving.answer_by(answered);
     }
 
     /// Moves this user to another channel, or there at last.
     pub(crate) fn move_to(&mut self, now: Instant, channel: ChannelId) {
         match self.phase {
             Phase::Joined | Phase::Waiting { .. }
-                if self.collector.channel() != Some(channel) || self.moving.is_some() =>
+                if self.collector.channel() != Some(channel) || self.moving.channel().is_some() =>
             {
-                // Back to where it is: whether the move that is taken back was done already is told, or not.
-                let is_away = self.collector.channel() != Some(channel);
-                self.moving = is_away.then(|| (channel, later(now, self.config.gateway_timeout)));
                 self.update(Some(channel));
+                if self.collector.channel() != Some(channel) {
+                    self.moving.ask(channel, later(now, self.config.gateway_timeout));
+                } else if std::mem::take(&mut self.moving).has_server() {
+                    // Back to where it is: whether the move that is taken back was done already is told, or not.
+                    self.follow_server(now);
+                }
             }
             Phase::Joining { .. } => {
                 self.wish.channel_id = Some(channel);
@@ -197,7 +201,7 @@ impl Signalling {
     pub(crate) fn set_self(&mut self, mute: bool, deaf: bool) {
         (self.wish.self_mute, self.wish.self_deaf) = (mute, deaf);
         if matches!(self.phase, Phase::Joining { .. } | Phase::Joined | Phase::Waiting { .. }) {
-            self.update(self.moving.map(|(channel, _)| channel).or(self.wish.channel_id));
+            self.update(self.moving.channel().or(self.wish.channel_id));
         }
     }
 
@@ -215,6 +219,16 @@ impl Signalling {
             // A server that took a join as it was is the right one for it.
             self.named_at = None;
         }
+    }
+
+    /// The call's connection to the voice server is lost, and is being resumed.
+    pub(crate) fn handle_interrupted(&mut self) {
+        self.attempts.interrupted();
+    }
+
+    /// It was resumed, and has shown that it runs.
+    pub(crate) fn handle_recovered(&mut self, now: Instant) {
+        self.attempts.recovered(now);
     }
 
     /// The call has lost its voice server.
@@ -244,8 +258,10 @@ impl Signalling {
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.attempts.handle_timeout(now);
-        if self.moving.is_some_and(|(_, until)| now >= until) {
+        if self.moving.is_over(now) {
             self.fail_move(now);
+        } else if self.moving.take_server_due(now) {
+            self.follow_server(now);
         }
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
@@ -276,8 +292,7 @@ impl Signalling {
         if matches!(self.phase, Phase::Over) {
             return None;
         }
-        let moving = self.moving.map(|(_, until)| until);
-        [self.deadline(), moving, self.attempts.poll_timeout()].into_iter().flatten().min()
+        [self.deadline(), self.moving.deadline(), self.attempts.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Whether the way back into the call goes through the main gateway.
@@ -328,7 +343,7 @@ impl Signalling {
     /// Asks to be in the channel. What is known belongs to an earlier join: it is never used for this one.
     fn join(&mut self, now: Instant) {
         self.collector = JoinCollector::new(self.wish.guild_id, self.user);
-        self.is_held = false;
+        self.moving.drop_server();
         self.fail_move(now);
         self.update(self.wish.channel_id);
         self.phase = Phase::Joining { until: later(now, self.config.gateway_timeout), in_channel: false };
@@ -385,9 +400,12 @@ impl Signalling {
 
     /// Nothing comes of a move of our own, if there is one.
     fn fail_move(&mut self, now: Instant) {
-        if let Some((channel, _)) = self.moving.take() {
+        let failed = std::mem::take(&mut self.moving);
+        if let Some(channel) = failed.channel() {
             self.outputs.push_back(Signal::Event(Event::MoveFailed(channel)));
-            self.follow_held(now);
+        }
+        if failed.has_server() {
+            self.follow_server(now);
         }
     }
 

@@ -12,8 +12,8 @@ use common::{ALICE, CHANNEL, Counted, GUILD, capacity, next_sound, numbered, ser
 use discord_voice::{
     Config, EndReason, Event, GatewayEvent, JoinError, Shard, VoiceGateway, VoiceManager,
     model::{
-        ChannelId, CloseAction, CloseCode, ClosePolicy, SessionId, UpdateVoiceState, UserId, VoiceServerUpdate,
-        VoiceState,
+        ChannelId, CloseAction, CloseCode, ClosePolicy, GuildId, SessionId, UpdateVoiceState, UserId,
+        VoiceServerUpdate, VoiceState,
     },
 };
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -389,6 +389,18 @@ async fn a_rejoin_says_which_attempt_it_is_and_why_and_is_counted() {
 
 #[tokio::test]
 async fn a_join_on_a_shard_that_is_lost_waits_for_it() {
+    joins_when(GatewayEvent::Resumed { shard: Shard::ONLY }).await;
+}
+
+#[tokio::test]
+async fn an_event_of_anybody_on_a_shard_says_that_it_is_there() {
+    let mut state = VoiceState::new(UserId::new(77), SessionId::new("another"));
+    (state.guild_id, state.channel_id) = (Some(GuildId::new(4_242)), Some(CHANNEL));
+    joins_when(state.into()).await;
+}
+
+/// A join that begins while the shard is away is made again with that event.
+async fn joins_when(event: GatewayEvent) {
     let mut config = Config::default();
     (config.gateway_timeout, config.offline_timeout) = (Duration::from_millis(100), Duration::from_secs(60));
     let gateway = Gateway::start_with(Answer::Silence, config).await;
@@ -399,7 +411,7 @@ async fn a_join_on_a_shard_that_is_lost_waits_for_it() {
     });
     common::until("the first wish", || !gateway.channels_wished().is_empty()).await;
     *gateway.answer.lock().expect("no panic") = Answer::StateFirst;
-    gateway.manager().handle_event(GatewayEvent::Resumed { shard: Shard::ONLY });
+    gateway.manager().handle_event(event);
     within(join).await.expect("no panic").expect("what was sent while it was away is sent again");
     assert_eq!(gateway.channels_wished(), [Some(CHANNEL), Some(CHANNEL)]);
 }

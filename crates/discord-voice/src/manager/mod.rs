@@ -186,6 +186,19 @@ impl VoiceManager {
 
 impl Inner {
     fn handle_event(self: &Arc<Self>, event: GatewayEvent) {
+        // It came on a connection that is there, whatever was told of it.
+        let back = event.guild().and_then(|guild| self.lock().offline.iter().find(|shard| shard.has(guild)).copied());
+        // Most events are of other users.
+        let is_own = !matches!(&event, GatewayEvent::VoiceState(state) if state.user_id != self.user);
+        if is_own {
+            self.take_event(event);
+        }
+        if let Some(shard) = back {
+            self.take_event(GatewayEvent::Resumed { shard });
+        }
+    }
+
+    fn take_event(self: &Arc<Self>, event: GatewayEvent) {
         let mut guilds = self.lock();
         match &event {
             GatewayEvent::Ready { session_id, shard } => {
@@ -196,15 +209,9 @@ impl Inner {
             }
             GatewayEvent::Disconnected { shard } if !guilds.offline.contains(shard) => guilds.offline.push(*shard),
             GatewayEvent::Resumed { shard } => guilds.offline.retain(|other| other != shard),
-            GatewayEvent::VoiceState(state) if state.user_id != self.user => return,
             _ => {}
         }
-        let guild = match &event {
-            GatewayEvent::VoiceState(state) => state.guild_id,
-            GatewayEvent::VoiceServer(update) => Some(update.guild_id),
-            _ => None,
-        };
-        let of_guild = guild.map(|guild| guilds.guilds.get(&guild));
+        let of_guild = event.guild().map(|guild| guilds.guilds.get(&guild));
         let of_shard = of_guild.is_none().then(|| guilds.guilds.iter().filter(|(id, _)| event.concerns(**id)));
         let concerned = of_guild.flatten().into_iter().chain(of_shard.into_iter().flatten().map(|(_, guild)| guild));
         for call in concerned.filter_map(|guild| guild.call.as_ref()) {

@@ -64,6 +64,18 @@ impl Attempts {
         self.stable_at = Some(later(now, self.stable_after));
     }
 
+    /// Whether it runs well is open again: its connection is lost and being resumed.
+    pub(super) const fn interrupted(&mut self) {
+        self.stable_at = None;
+    }
+
+    /// It runs again.
+    pub(super) fn recovered(&mut self, now: Instant) {
+        if self.is_connected {
+            self.stable_at = Some(later(now, self.stable_after));
+        }
+    }
+
     /// Whether it was connected until now.
     pub(super) fn disconnected(&mut self) -> bool {
         self.stable_at = None;

@@ -15,16 +15,30 @@ impl Signalling {
             return;
         }
         match event {
-            GatewayEvent::VoiceState(state) => self.handle_voice_state(now, state),
-            GatewayEvent::VoiceServer(update) => self.handle_voice_server(now, update),
+            GatewayEvent::VoiceState(_) | GatewayEvent::VoiceServer(_) if !event.concerns(self.wish.guild_id) => {}
+            GatewayEvent::VoiceState(state) => self.while_there(now, |this| this.handle_voice_state(now, state)),
+            GatewayEvent::VoiceServer(update) => self.while_there(now, |this| this.handle_voice_server(now, update)),
             GatewayEvent::Ready { session_id, .. } => self.handle_ready(now, session_id.as_ref()),
             GatewayEvent::Resumed { .. } => self.handle_resumed(now),
-            GatewayEvent::Disconnected { .. } => self.is_offline = true,
+            GatewayEvent::Disconnected { .. } => {
+                // Libraries tell it in any order: this may be the end of the connection before the present one.
+                let back_at = self.back_at.take();
+                self.is_offline |= back_at.is_none_or(|at| now.saturating_duration_since(at) > LATE_NEWS);
+            }
+        }
+    }
+
+    /// Takes an event that only a connection that is there can bring, whatever was told of it.
+    fn while_there(&mut self, now: Instant, take: impl FnOnce(&mut Self)) {
+        let was_offline = std::mem::take(&mut self.is_offline);
+        take(self);
+        if was_offline {
+            self.go_on(now);
         }
     }
 
     fn handle_voice_state(&mut self, now: Instant, state: &VoiceState) {
-        if state.user_id != self.user || state.guild_id != Some(self.wish.guild_id) {
+        if state.user_id != self.user {
             return;
         }
         if self.main_session.as_ref().is_some_and(|own| *own != state.session_id) {
@@ -41,8 +55,7 @@ impl Signalling {
             self.restrictions = restrictions;
             self.outputs.push_back(Signal::Event(Event::Restricted(restrictions)));
         }
-        self.moving.take_if(|(wanted, _)| *wanted == channel);
-        let has_arrived = self.moving.is_none();
+        let brings_server = self.moving.arrive(channel, before != Some(channel));
         match &mut self.phase {
             Phase::Joining { in_channel, .. } => {
                 *in_channel |= self.wish.channel_id == Some(channel);
@@ -54,8 +67,8 @@ impl Signalling {
                     self.outputs.push_back(Signal::Event(Event::Moved(channel)));
                     self.follow_channel(now);
                 }
-                if has_arrived {
-                    self.follow_held(now);
+                if brings_server {
+                    self.follow_server(now);
                 }
             }
             Phase::Leaving { .. } | Phase::Over => {}
@@ -77,22 +90,19 @@ impl Signalling {
     }
 
     fn handle_voice_server(&mut self, now: Instant, update: &VoiceServerUpdate) {
-        if update.guild_id != self.wish.guild_id {
-            return;
-        }
         self.collector.handle_voice_server(update);
         match self.phase {
             Phase::Joining { .. } => self.connect_if_complete(now),
             Phase::Joined | Phase::Waiting { .. } if update.endpoint.is_none() => {
                 // Not allocated yet, or gone: never the old endpoint with the new token.
-                self.is_held = false;
+                self.moving.drop_server();
                 self.outputs.push_back(Signal::Release);
                 self.outputs.push_back(Signal::Event(Event::ServerLost));
                 let until = later(now, self.config.follow_timeout);
                 self.phase = Phase::Waiting { until, reason: EndReason::NoServer };
             }
-            // The channel of our own move follows: without its id the voice server would take us for somebody elsewhere.
-            Phase::Joined | Phase::Waiting { .. } if self.moving.is_some() => self.is_held = true,
+            // Without the id of the channel the voice server would take us for somebody elsewhere.
+            Phase::Joined | Phase::Waiting { .. } if self.moving.awaits_channel(later(now, EARLY_SERVER)) => {}
             Phase::Joined | Phase::Waiting { .. } => self.follow_server(now),
             _ => {}
         }
@@ -110,7 +120,10 @@ impl Signalling {
                 return self.handle_resumed(now);
             }
         }
-        (self.is_offline, self.taken_over) = (false, false);
+        if !std::mem::take(&mut self.is_offline) {
+            self.back_at = before.map(|_| now);
+        }
+        self.taken_over = false;
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Leaving { then: Then::End(reason), .. } => self.end(reason),
             Phase::Over => {}
@@ -126,22 +139,35 @@ impl Signalling {
         }
     }
 
-    /// The bot's own gateway connection goes on. What was sent while it was lost may not have arrived.
+    /// The bot's own gateway connection goes on.
     fn handle_resumed(&mut self, now: Instant) {
-        if !std::mem::take(&mut self.is_offline) {
-            return;
+        if std::mem::take(&mut self.is_offline) {
+            self.go_on(now);
+        } else {
+            self.back_at = Some(now);
         }
+    }
+
+    /// Goes on after the main gateway was away. What was sent meanwhile may not have arrived.
+    fn go_on(&mut self, now: Instant) {
         let follow_until = later(now, self.config.follow_timeout);
         match &mut self.phase {
             Phase::Waiting { until, .. } => *until = follow_until,
-            Phase::Joining { .. } => self.join(now),
+            Phase::Joining { until, .. } => {
+                // What came of an answer is one to the same question.
+                *until = later(now, self.config.gateway_timeout);
+                self.update(self.wish.channel_id);
+            }
             Phase::BackingOff { .. } | Phase::Leaving { then: Then::Join, .. } => self.leave_first(now),
             Phase::Joined | Phase::Leaving { .. } | Phase::Over => {}
         }
     }
 
     /// Follows to the server that was named last.
-    fn follow_server(&mut self, now: Instant) {
+    pub(super) fn follow_server(&mut self, now: Instant) {
+        if !matches!(self.phase, Phase::Joined | Phase::Waiting { .. }) {
+            return;
+        }
         let Some(named) = self.collector.connect_info() else { return };
         let named = match named {
             Ok(named) => named,
@@ -153,13 +179,6 @@ impl Signalling {
             self.is_followed = true;
             self.outputs.push_back(Signal::Event(Event::ServerChanged));
             self.connect(now, named);
-        }
-    }
-
-    /// Follows to the server that was named while a move of our own was under way, if there was one.
-    pub(super) fn follow_held(&mut self, now: Instant) {
-        if std::mem::take(&mut self.is_held) && matches!(self.phase, Phase::Joined | Phase::Waiting { .. }) {
-            self.follow_server(now);
         }
     }
 
@@ -181,3 +200,6 @@ fn is_same_server(one: &Identity, other: &Identity) -> bool {
 
 /// How long before the channel of a move its server may be named.
 const EARLY_SERVER: Duration = Duration::from_secs(2);
+
+/// How much later than the news that the main gateway's connection goes on a library may tell that it was lost.
+const LATE_NEWS: Duration = Duration::from_secs(5);

@@ -323,6 +323,33 @@ fn attempts_are_forgotten_once_a_call_has_run_well() {
 }
 
 #[test]
+fn a_call_whose_resumes_bring_nothing_does_not_run_well() {
+    let mut guild = Guild::connected();
+    let reason = EndReason::Session { cause: Cause::FruitlessResumes, advice: Advice::Rejoin };
+    for attempt in 1..=5 {
+        guild.signalling.handle_interrupted();
+        guild.pass(150);
+        guild.signalling.handle_lost(guild.now, reason.clone());
+        let out = guild.out();
+        assert_eq!(out.get(1), Some(&Out::Rejoining(attempt, attempt == 1)));
+        while !out.contains(&Out::Op4(None)) && !guild.out().contains(&Out::Op4(None)) {
+            guild.pass(1);
+        }
+        guild.state(None);
+        guild.state(Some(HOME));
+        guild.server("a");
+        guild.out();
+        guild.signalling.handle_connected(guild.now);
+    }
+    // Once one has brought something the count begins anew.
+    guild.signalling.handle_interrupted();
+    guild.signalling.handle_recovered(guild.now);
+    guild.pass(61);
+    guild.signalling.handle_lost(guild.now, reason);
+    assert_eq!(guild.out().get(1), Some(&Out::Rejoining(1, true)));
+}
+
+#[test]
 fn the_limits_of_a_close_code_hold_across_rejoins() {
     for (code, allowed) in [(CloseCode::AUTHENTICATION_FAILED, 2), (CloseCode::UNKNOWN_ENCRYPTION_MODE, 1)] {
         let mut guild = Guild::connected();

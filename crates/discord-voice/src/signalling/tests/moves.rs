@@ -1,6 +1,6 @@
 //! Moves, by others and of our own.
 
-use voice_model::CloseCode;
+use voice_model::{ChannelId, CloseCode};
 use voice_ws::Advice;
 
 use super::{AWAY, Guild, HOME, Out};
@@ -56,9 +56,68 @@ fn a_server_that_is_named_before_the_channel_of_our_own_move_waits_for_it() {
     // A change of server while a move comes to nothing.
     guild.signalling.move_to(guild.now, HOME);
     guild.server("c");
-    guild.pass(11);
-    let out = [Out::Op4(Some(HOME)), Out::MoveFailed(HOME), Out::ServerChanged, Out::Connect("c", AWAY)];
-    assert_eq!(guild.out(), out);
+    guild.pass(1);
+    assert_eq!(guild.out(), [Out::Op4(Some(HOME))]);
+    guild.pass(1);
+    assert_eq!(guild.out(), [Out::ServerChanged, Out::Connect("c", AWAY)], "the channel had time to follow");
+    guild.pass(9);
+    assert_eq!(guild.out(), [Out::MoveFailed(HOME)]);
+}
+
+#[test]
+fn a_moderators_move_is_followed_at_once_while_our_own_is_unanswered() {
+    let elsewhere = ChannelId::new(5);
+    for server_first in [false, true] {
+        let mut guild = Guild::connected();
+        guild.signalling.move_to(guild.now, AWAY);
+        guild.pass(1);
+        assert_eq!(guild.out(), [Out::Op4(Some(AWAY))]);
+        if server_first {
+            guild.server("b");
+            guild.state(Some(elsewhere));
+        } else {
+            guild.state(Some(elsewhere));
+            guild.server("b");
+        }
+        assert_eq!(guild.out(), [Out::Moved(elsewhere), Out::ServerChanged, Out::Connect("b", elsewhere)]);
+        // And again, and then our own after all.
+        guild.server("c");
+        assert_eq!(guild.out(), [Out::ServerChanged, Out::Connect("c", elsewhere)]);
+        guild.pass(3);
+        guild.state(Some(AWAY));
+        guild.server("a");
+        assert_eq!(guild.out(), [Out::Moved(AWAY), Out::ServerChanged, Out::Connect("a", AWAY)]);
+        guild.pass(20);
+        assert_eq!(guild.out(), [], "the move was answered");
+    }
+}
+
+#[test]
+fn a_voice_state_that_names_no_other_channel_leaves_a_server_waiting_for_that_of_our_move() {
+    let mut guild = Guild::connected();
+    guild.signalling.move_to(guild.now, AWAY);
+    guild.server("b");
+    guild.state(Some(HOME));
+    assert_eq!(guild.out(), [Out::Op4(Some(AWAY))]);
+    guild.state(Some(AWAY));
+    assert_eq!(guild.out(), [Out::Moved(AWAY), Out::ServerChanged, Out::Connect("b", AWAY)]);
+}
+
+#[test]
+fn a_server_that_waits_is_gone_with_its_endpoint_and_followed_when_the_move_is_taken_back() {
+    let mut guild = Guild::connected();
+    guild.signalling.move_to(guild.now, AWAY);
+    guild.server("b");
+    guild.server_with(None, "new");
+    assert_eq!(guild.out(), [Out::Op4(Some(AWAY)), Out::Release, Out::ServerLost]);
+    guild.pass(5);
+    assert_eq!(guild.out(), [], "nothing is left to be followed");
+    let mut guild = Guild::connected();
+    guild.signalling.move_to(guild.now, AWAY);
+    guild.server("b");
+    guild.signalling.move_to(guild.now, HOME);
+    let back = [Out::Op4(Some(AWAY)), Out::Op4(Some(HOME)), Out::ServerChanged, Out::Connect("b", HOME)];
+    assert_eq!(guild.out(), back);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use voice_model::{CloseCode, GuildId, Token, VoiceServerUpdate};
+use voice_model::{CloseCode, GuildId, SessionId, Token, UserId, VoiceServerUpdate, VoiceState};
 use voice_ws::Advice;
 
 use super::{AWAY, GUILD, Guild, HOME, Out, Signalling, closed};
@@ -181,4 +181,89 @@ fn a_call_of_another_process_belongs_to_the_session_it_was_joined_in() {
     let mut resumed = over("main");
     resumed.event(GatewayEvent::Resumed { shard: Shard::ONLY });
     assert_eq!(resumed.out(), []);
+}
+
+#[test]
+fn an_event_of_the_shard_says_that_it_is_there() {
+    let away = || {
+        let mut guild = Guild::connected();
+        guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
+        guild.pass(3_600);
+        guild
+    };
+    // Of anybody in the guild.
+    let mut state = VoiceState::new(UserId::new(77), SessionId::new("another"));
+    (state.guild_id, state.channel_id) = (Some(GUILD), Some(AWAY));
+    for event in [GatewayEvent::VoiceState(state), server_of(GUILD)] {
+        let mut guild = away();
+        guild.event(event.clone());
+        guild.lost(CloseCode::SESSION_NO_LONGER_VALID, Advice::Rejoin);
+        assert_eq!(guild.out(), [Out::Release, Out::Rejoining(1, true), Out::Op4(None)]);
+        let mut guild = away();
+        guild.event(event);
+        guild.lost(CloseCode::DISCONNECTED, Advice::Wait);
+        guild.pass(10);
+        assert_eq!(guild.out(), [Out::Released, Out::Release, Out::Op4(None)], "a kick, soon");
+    }
+    let mut guild = away();
+    guild.event(server_of(GuildId::new(99)));
+    guild.lost(CloseCode::SESSION_NO_LONGER_VALID, Advice::Rejoin);
+    assert_eq!(guild.out(), [Out::Release, Out::Rejoining(1, true)], "another guild's shard may be another");
+}
+
+#[test]
+fn what_was_asked_while_the_shard_was_away_is_asked_again_with_its_next_event() {
+    let mut guild = Guild::of_session(Some("main"));
+    guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
+    guild.state(Some(HOME));
+    assert_eq!(guild.out(), [Out::Op4(Some(HOME)), Out::Op4(Some(HOME))]);
+    guild.server("a");
+    assert_eq!(guild.out(), [Out::Connect("a", HOME)], "the first answer counts");
+    // A call that waits with its next attempt makes it now.
+    guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
+    guild.lost(CloseCode::SESSION_NO_LONGER_VALID, Advice::Rejoin);
+    assert_eq!(guild.out(), [Out::Release, Out::Rejoining(1, true)]);
+    guild.state(Some(HOME));
+    assert_eq!(guild.out(), [Out::Op4(None)]);
+    // A kick is one, also where it is what comes first.
+    let mut guild = Guild::connected();
+    guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
+    guild.lost(CloseCode::SESSION_NO_LONGER_VALID, Advice::Rejoin);
+    guild.out();
+    guild.state(None);
+    assert_eq!(guild.out(), [Out::End(EndReason::Disconnected)]);
+}
+
+#[test]
+fn a_loss_that_is_told_after_its_end_is_none() {
+    for is_new in [false, true] {
+        let mut guild = Guild::connected();
+        if is_new {
+            guild.ready("main 2");
+            guild.state_of("main 2", Some(HOME), |_| {});
+            guild.server("b");
+        } else {
+            guild.event(GatewayEvent::Resumed { shard: Shard::ONLY });
+        }
+        guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
+        guild.out();
+        guild.lost(CloseCode::SESSION_NO_LONGER_VALID, Advice::Rejoin);
+        assert_eq!(guild.out().last(), Some(&Out::Op4(None)), "new session: {is_new}");
+    }
+    // The next one is one, and so is one that has nothing to do with it.
+    for (pause, losses) in [(0, 2), (6, 1)] {
+        let mut guild = Guild::connected();
+        guild.event(GatewayEvent::Resumed { shard: Shard::ONLY });
+        guild.pass(pause);
+        for _ in 0..losses {
+            guild.event(GatewayEvent::Disconnected { shard: Shard::ONLY });
+        }
+        guild.lost(CloseCode::SESSION_NO_LONGER_VALID, Advice::Rejoin);
+        assert_eq!(guild.out(), [Out::Release, Out::Rejoining(1, true)], "after {pause} s");
+    }
+}
+
+fn server_of(guild_id: GuildId) -> GatewayEvent {
+    // What the call is on already.
+    GatewayEvent::VoiceServer(VoiceServerUpdate { endpoint: Some("a".to_owned()), guild_id, token: Token::new("a") })
 }
