@@ -96,7 +96,7 @@ fn moments(seed: u64) -> impl Iterator<Item = Duration> {
 /// What a kill may cost.
 const LAST_SECOND: Duration = Duration::from_secs(1);
 /// How far the first word may be from the moment at which its speaker says that it has joined.
-const START: Duration = Duration::from_millis(500);
+const START: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn what_is_heard_is_in_the_file_while_the_recording_goes_on() {

@@ -12,6 +12,7 @@ use std::{
 
 use tokio::{
     net::UdpSocket,
+    runtime::{Handle, RuntimeFlavor},
     sync::{mpsc, oneshot, watch},
     time::sleep_until,
 };
@@ -20,7 +21,7 @@ use voice_crypto::Mode;
 use voice_dave::{DaveStats, DaveStatus, Verification};
 use voice_model::{GuildId, SessionId, UpdateVoiceState, UserId};
 use voice_udp::socket::{RECEIVE_BUFFER_LEN, Socket};
-use voice_ws::{Connector, Identity, SessionStats, Transport, TransportError};
+use voice_ws::{Connector, Identity, Input, SessionStats, Transport, TransportError};
 
 use super::{
     clock, on_grid,
@@ -244,7 +245,10 @@ impl Control {
             tokio::select! {
                 event = self.transport.next() => {
                     let call = &mut self.call;
-                    let error = event.feed_with(|input| call.handle_input(clock(), CallInput::Ws(input)));
+                    let error = event.feed_with(|input| {
+                        let is_heavy = matches!(input, Input::Binary(bytes) if bytes.len() > HEAVY_LEN);
+                        aside(is_heavy, || call.handle_input(clock(), CallInput::Ws(input)));
+                    });
                     if let Some(error) = error {
                         tracing::debug!(%error, "the voice gateway's socket broke");
                         self.state.send_modify(|state| state.transport_error = Some(Arc::new(error)));
@@ -519,6 +523,12 @@ impl Drop for Control {
     }
 }
 
+/// Does what takes long without keeping the runtime's other tasks waiting, where the runtime has threads for that.
+fn aside(is_heavy: bool, work: impl FnOnce()) {
+    let has_threads = || Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if is_heavy && has_threads() { tokio::task::block_in_place(work) } else { work() }
+}
+
 /// A call's place on its media thread, which is given up with the control task in whatever way that ends.
 struct OwnCall {
     route: Route,
@@ -566,6 +576,8 @@ fn seed() -> [u8; 32] {
     seed
 }
 
+/// Bytes of a message of the end-to-end encryption from which on its arithmetic may take milliseconds.
+const HEAVY_LEN: usize = 8 * 1024;
 /// Heartbeats of a process's calls leave together, every 100 ms; a gateway waits for one for seconds.
 const HEARTBEAT_GRID: Duration = Duration::from_millis(100);
 /// Commands that may wait for a call's control.

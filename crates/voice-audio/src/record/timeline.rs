@@ -88,8 +88,9 @@ impl Timeline {
         self.place_after(gap, timestamp, samples, silence)
     }
 
-    /// The same for a frame of a call. Another stream begins where the clock of the arrivals says, and no timestamp makes the
-    /// recording longer than the time that passed, by more than a second.
+    /// The same for a frame of a call. Another stream begins where the clock of the arrivals says, and no timestamp makes a gap
+    /// that reaches further than a second beyond the time that passed. Of more audio than time, what is more than six seconds
+    /// ahead is left out.
     pub fn place_heard(&mut self, stamp: Stamp, samples: usize, silence: bool) -> Placement {
         let Stamp { stream, timestamp, arrived } = stamp;
         let before = self.heard;

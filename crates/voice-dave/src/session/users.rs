@@ -75,12 +75,32 @@ impl Known for Users {
     }
 
     fn count(&self) -> usize {
-        1 + self.here.len() + self.gone.len()
+        // After many visitors a small call must not be sent what a large one may need.
+        1 + self.here.len() + self.gone.len().min(MAX_GONE_WELCOMED)
     }
 }
 
 /// How many users can be in a call: many more than channels hold.
 const MAX_USERS: usize = 16_384;
 
+/// How many of those who left a welcome has room for: they left while it was made.
+const MAX_GONE_WELCOMED: usize = 64;
+
 /// How many of those who left are remembered.
 const MAX_GONE: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_visitors_do_not_make_room_for_a_larger_welcome() {
+        let mut users = Users::new(UserId::new(1));
+        for user in (2..2_000).map(UserId::new) {
+            assert!(matches!(users.connect(user), Connect::New));
+            assert!(users.disconnect(user));
+        }
+        assert_eq!(Known::count(&users), 1 + MAX_GONE_WELCOMED);
+        assert!(users.was_here(UserId::new(1_999)) && !users.was_here(UserId::new(2)));
+    }
+}
