@@ -54,6 +54,7 @@ pub enum GatewayEvent {
 }
 
 impl GatewayEvent {
+    #[cfg(feature = "tokio")]
     /// The guild of whose voice it tells, if it is of one.
     pub(crate) const fn guild(&self) -> Option<GuildId> {
         match self {
