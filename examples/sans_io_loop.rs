@@ -60,6 +60,7 @@ impl Caller {
                     self.call.handle_input(now, CallInput::UdpOpened)
                 }
                 CallOutput::Udp(UdpAction::Send(request)) => self.send(now, &request, core, datagrams),
+                CallOutput::Udp(UdpAction::Ping(ping)) => self.send(now, &ping, core, datagrams),
                 CallOutput::Media(MediaCommand::Start(sender, receiver)) => {
                     self.media = Some((sender, receiver, Keepalive::new(now)));
                 }

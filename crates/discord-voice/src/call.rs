@@ -4,6 +4,7 @@ mod e2ee;
 mod handover;
 mod io;
 mod media;
+mod path;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +25,7 @@ use voice_ws::{Advice, Cause, Ended, Identity, Input, Output, Session, SessionEv
 pub use self::io::{
     CallCommand, CallCounters, CallInput, CallOutput, ConnectionState, JoinTimes, MediaCommand, UdpAction, WsAction,
 };
-use self::{e2ee::Encryption, media::Link};
+use self::{e2ee::Encryption, media::Link, path::Path};
 use crate::{
     Config, EndReason, Event, JoinInfo, Missing,
     signalling::{Signal, Signalling},
@@ -102,8 +103,8 @@ enum Phase {
     Selecting,
     /// Waiting for the driver to open the media socket that another process had.
     Reopening(Box<(Sender, Receiver)>),
-    /// Media may flow once the server has taken our SSRC.
-    Confirming(Box<(Sender, Receiver)>),
+    /// Media may flow once the server has taken our SSRC, and has heard of our socket.
+    Confirming(Box<(Sender, Receiver)>, Path),
     /// There is somebody to hear frames, and they cannot leave for want of a key.
     Keying {
         until: Instant,
@@ -184,10 +185,10 @@ impl CallSession {
             CallInput::UdpOpened => {
                 self.phase = match std::mem::replace(&mut self.phase, Phase::Signalling) {
                     Phase::OpeningSocket(server) => Phase::Discovering(Discovery::new(now, self.ssrc), server),
-                    Phase::Reopening(halves) => Phase::Confirming(halves),
+                    Phase::Reopening(halves) => Phase::Confirming(halves, self.new_path(now)),
                     phase => phase,
                 };
-                if matches!(self.phase, Phase::Confirming(_)) {
+                if matches!(self.phase, Phase::Confirming(..)) {
                     self.confirm(now);
                 }
             }
@@ -197,11 +198,11 @@ impl CallSession {
                     discovery.handle_unreachable();
                 }
             }
-            CallInput::Datagram(datagram) => {
-                if let Phase::Discovering(discovery, _) = &mut self.phase {
-                    discovery.handle_datagram(datagram);
-                }
-            }
+            CallInput::Datagram(datagram) => match &mut self.phase {
+                Phase::Discovering(discovery, _) => discovery.handle_datagram(datagram),
+                Phase::Confirming(_, path) => path.handle_datagram(datagram),
+                _ => {}
+            },
             CallInput::MediaFailed(fault) => {
                 if matches!(self.phase, Phase::Established | Phase::Keying { .. }) {
                     self.lose(now, EndReason::Media(fault));
@@ -232,6 +233,7 @@ impl CallSession {
         }
         self.check_waiting(now);
         self.drive_discovery(now);
+        self.drive_path(now);
         self.settle(now);
     }
 
@@ -251,6 +253,7 @@ impl CallSession {
         });
         let own = match &self.phase {
             Phase::Discovering(discovery, _) => discovery.poll_timeout(),
+            Phase::Confirming(_, path) => path.poll_timeout(),
             Phase::Waiting { until, .. } | Phase::Keying { until } => Some(*until),
             _ => None,
         };
@@ -431,8 +434,9 @@ impl CallSession {
                 if std::mem::take(&mut self.repeats_encryption) {
                     self.encrypt(now, DaveMessage::Resumed);
                 }
-                if matches!(self.phase, Phase::Confirming(_)) {
-                    self.start_media(now);
+                if let Phase::Confirming(_, path) = &mut self.phase {
+                    path.confirmed();
+                    self.drive_path(now);
                 }
             }
             SessionEvent::Recovered => {

@@ -28,6 +28,10 @@ pub struct Config {
     pub rejoin_step: Duration,
     /// The longest delay between these attempts: 30 s.
     pub rejoin_cap: Duration,
+    /// How long a join waits for the media server's answer to a ping, which shows that it has heard of our socket and will
+    /// send there what others say: 1 s. It counts from the session description; without an answer the call counts as
+    /// connected then.
+    pub path_timeout: Duration,
     /// How long leaving waits for the servers to acknowledge it: 5 s.
     pub leave_timeout: Duration,
     /// How long media must not get through, by what the network or the packets that arrive say, before the voice server is
@@ -98,6 +102,7 @@ impl Default for Config {
             max_rejoins: 5,
             rejoin_step: Duration::from_secs(1),
             rejoin_cap: Duration::from_secs(30),
+            path_timeout: Duration::from_secs(1),
             leave_timeout: Duration::from_secs(5),
             media_fault_after: Duration::from_secs(10),
             media_threads: available_parallelism().map_or(1, NonZeroUsize::get),

@@ -56,6 +56,7 @@ pub enum GatewayEvent {
 impl GatewayEvent {
     #[cfg(feature = "tokio")]
     /// The guild of whose voice it tells, if it is of one.
+    #[cfg(feature = "tokio")]
     pub(crate) const fn guild(&self) -> Option<GuildId> {
         match self {
             Self::VoiceState(state) => state.guild_id,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use discord_voice::Config;
 use voice_server::{CoreConfig, DaveMode};
 
-use crate::{Conditions, World};
+use crate::{Conditions, Telling, World};
 
 /// Makes a [`World`].
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Builder {
     pub(crate) time_limit: Duration,
     pub(crate) steps_per_second: Option<u64>,
     pub(crate) queues_updates: bool,
+    pub(crate) telling: Telling,
+    pub(crate) busy: Duration,
 }
 
 impl Builder {
@@ -33,6 +35,8 @@ impl Builder {
             time_limit: Duration::from_secs(60),
             steps_per_second: None,
             queues_updates: false,
+            telling: Telling::default(),
+            busy: Duration::ZERO,
         }
     }
 
@@ -113,6 +117,19 @@ impl Builder {
     /// otherwise, as here unless this is called: libraries do either.
     pub const fn queue_updates(mut self, queue: bool) -> Self {
         self.queues_updates = queue;
+        self
+    }
+
+    /// What calls are told of the connections to the main gateway, and when: everything, as it happens.
+    pub const fn telling(mut self, telling: Telling) -> Self {
+        self.telling = telling;
+        self
+    }
+
+    /// For how long, at most, the server, the control of a call or its media thread does not come round, as on a machine whose
+    /// cores are taken: not at all. What each of them is to do keeps its order.
+    pub const fn busy(mut self, limit: Duration) -> Self {
+        self.busy = limit;
         self
     }
 

@@ -63,6 +63,10 @@ pub struct Client {
     pub(crate) is_established: bool,
     /// Until then the call must be established or over.
     pub(crate) settle_by: Option<Instant>,
+    /// When its session was resumed last.
+    pub(crate) resumed_at: Option<Duration>,
+    /// Resumes in a row that lasted too short a while to count.
+    pub(crate) fruitless_resumes: u32,
     pub(crate) ended: Option<EndReason>,
     pub(crate) media_starts: u64,
     pub(crate) events: Vec<(Duration, Event)>,
@@ -151,6 +155,8 @@ impl Client {
             sends_in: None,
             is_established: false,
             settle_by: None,
+            resumed_at: None,
+            fruitless_resumes: 0,
             ended: None,
             media_starts: 0,
             events: Vec::new(),

@@ -25,6 +25,21 @@ pub(crate) struct Process {
     pub(crate) is_rival: bool,
 }
 
+/// What a bot's library tells of its connection to the main gateway, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Telling {
+    /// Everything, as it happens.
+    #[default]
+    InOrder,
+    /// That a connection was lost only after the next one goes on.
+    LossLate,
+    /// That a connection was lost, and not that it goes on with its session.
+    NoResumed,
+    /// Not that a connection was lost.
+    NoLoss,
+}
+
 /// One connection to the main gateway, and the session that outlives it.
 #[derive(Debug)]
 pub(crate) struct MainGateway {
@@ -44,6 +59,8 @@ pub(crate) struct MainGateway {
     /// Opcode 4 waits here for the connection.
     waiting: VecDeque<UpdateVoiceState>,
     resumes: u64,
+    /// That the connection was lost is still to be told.
+    owes_loss: bool,
     rng: fastrand::Rng,
 }
 
@@ -63,6 +80,7 @@ impl MainGateway {
             is_refused: false,
             waiting: VecDeque::new(),
             resumes: 0,
+            owes_loss: false,
             rng: fastrand::Rng::with_seed(seed),
         }
     }
@@ -253,6 +271,32 @@ impl World {
         let was_ready = main.is_ready;
         main.lose(now, code);
         if was_ready {
+            self.tell_loss(process);
+        }
+    }
+
+    /// Tells that the connection was lost, or keeps it to itself.
+    fn tell_loss(&mut self, process: Process) {
+        match self.telling {
+            Telling::InOrder | Telling::NoResumed => {
+                self.tell_call(process, &GatewayEvent::Disconnected { shard: Shard::ONLY });
+            }
+            Telling::LossLate => {
+                if let Some(main) = self.main_gateways.get_mut(&process) {
+                    main.owes_loss = true;
+                }
+            }
+            Telling::NoLoss => {}
+        }
+    }
+
+    /// Tells that the connection goes on, and what was not told before.
+    fn tell_return(&mut self, process: Process, event: &GatewayEvent) {
+        if !matches!((self.telling, event), (Telling::NoResumed, GatewayEvent::Resumed { .. })) {
+            self.tell_call(process, event);
+        }
+        let owed = self.main_gateways.get_mut(&process).is_some_and(|main| std::mem::take(&mut main.owes_loss));
+        if owed {
             self.tell_call(process, &GatewayEvent::Disconnected { shard: Shard::ONLY });
         }
     }
@@ -302,7 +346,7 @@ impl World {
                 let was_ready = std::mem::take(&mut main.is_ready);
                 main.identify_at = Some(now + Duration::from_millis(main.rng.u64(1_000..5_000)));
                 if was_ready {
-                    self.tell_call(process, &GatewayEvent::Disconnected { shard: Shard::ONLY });
+                    self.tell_loss(process);
                 }
             }
             Some(10) => {
@@ -330,14 +374,14 @@ impl World {
                 let session_id = SessionId::new(value["d"]["session_id"].as_str().expect("READY names it"));
                 (main.session, main.is_ready) = (Some(session_id.clone()), true);
                 self.send_waiting(process);
-                self.tell_call(process, &GatewayEvent::Ready { session_id: Some(session_id), shard: Shard::ONLY });
+                self.tell_return(process, &GatewayEvent::Ready { session_id: Some(session_id), shard: Shard::ONLY });
                 self.start_call(process);
             }
             Some("RESUMED") => {
                 main.is_ready = true;
                 main.resumes += 1;
                 self.send_waiting(process);
-                self.tell_call(process, &GatewayEvent::Resumed { shard: Shard::ONLY });
+                self.tell_return(process, &GatewayEvent::Resumed { shard: Shard::ONLY });
                 self.start_call(process);
             }
             _ => match MainGatewayEvent::decode(text) {

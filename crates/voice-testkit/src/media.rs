@@ -43,9 +43,9 @@ impl Client {
         self.schedule(clock);
     }
 
-    pub(crate) fn media_command(&mut self, clock: &Clock, command: MediaCommand) {
+    /// Takes a command, which was given in that epoch of the group.
+    pub(crate) fn media_command(&mut self, clock: &Clock, command: MediaCommand, epoch: Option<u64>) {
         if let MediaCommand::SetSendMode(mode) = &command {
-            let epoch = self.e2ee().and_then(|status| status.epoch);
             self.sends_in = epoch.filter(|_| matches!(mode, SendMode::Encrypt(_)));
         }
         let Some(media) = &mut self.media else { return };

@@ -1,6 +1,7 @@
 //! What a world watches over by itself.
 
 use discord_voice::{
+    Event,
     dave::is_protocol_frame,
     model::UserId,
     rtp::{Kind, classify},
@@ -31,6 +32,24 @@ impl World {
         for client in self.clients.values() {
             let overdue = client.settle_by.is_some_and(|by| now > by);
             assert!(!overdue, "seed {}: {} is neither established nor over in time", self.seed, client.user);
+        }
+    }
+
+    /// Checks that a session which every resume loses again at once is not resumed for ever.
+    pub(crate) fn watch_resumes(&mut self, user: UserId, event: &Event) {
+        let (at, seed) = (self.clock.elapsed(), self.seed);
+        let (limit, trial) = (self.config.session.max_resumes, self.config.session.resume_trial);
+        let client = self.client_mut(user);
+        match event {
+            Event::Connected | Event::Rejoining { .. } => client.fruitless_resumes = 0,
+            Event::Resumed => client.resumed_at = Some(at),
+            Event::Interrupted(_) => {
+                let is_fruitless = client.resumed_at.take().is_some_and(|since| at - since < trial);
+                client.fruitless_resumes = if is_fruitless { client.fruitless_resumes + 1 } else { 0 };
+                // The last one may be lost with a word that has it begin anew.
+                assert!(client.fruitless_resumes <= limit, "seed {seed}: {user} is resumed without end");
+            }
+            _ => {}
         }
     }
 

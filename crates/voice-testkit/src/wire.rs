@@ -9,7 +9,11 @@ use discord_voice::{
 use voice_server::{ConnectionId, Input as CoreInput, Output as CoreOutput};
 use voice_ws::Input as WsInput;
 
-use crate::{Lane, World, main_gateway::Process};
+use crate::{
+    Lane, World,
+    busy::{Task, Work},
+    main_gateway::Process,
+};
 
 /// One WebSocket.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +55,27 @@ pub(crate) enum Down {
 }
 
 impl World {
-    /// Takes what has arrived.
+    /// Hands on what has arrived.
     pub(crate) fn deliver(&mut self, parcel: Parcel) {
+        let task = match &parcel {
+            Parcel::ToServer { .. } | Parcel::Up { .. } => Some(Task::Server),
+            Parcel::ToClient { to, .. } => self.sockets.get(to).copied().map(Task::Control),
+            Parcel::Down { connection, .. } => {
+                self.connections.get(connection).map(|connection| Task::Control(connection.user))
+            }
+        };
+        match (task, parcel) {
+            // A socket is control's while it is used for discovery.
+            (Some(Task::Control(user)), Parcel::ToClient { to, bytes }) if self.client(user).discovery != Some(to) => {
+                self.hand(Task::Media(user), Work::Datagram(to, bytes));
+            }
+            (Some(task), parcel) => self.hand(task, Work::Parcel(parcel)),
+            (None, _) => {}
+        }
+    }
+
+    /// Takes what has arrived.
+    pub(crate) fn take_parcel(&mut self, parcel: Parcel) {
         let now = self.clock.now();
         match parcel {
             Parcel::ToServer { from, mut bytes } => {
@@ -119,20 +142,18 @@ impl World {
                 CallOutput::Udp(UdpAction::Open(server) | UdpAction::Reopen { server, .. }) => {
                     self.open_socket(user, server);
                 }
-                CallOutput::Udp(UdpAction::Send(request)) => {
-                    if let Some(from) = client.discovery {
-                        self.datagram_to_server(user, from, request.to_vec());
-                    }
-                }
+                CallOutput::Udp(UdpAction::Send(request)) => self.control_datagram(user, request.to_vec()),
+                CallOutput::Udp(UdpAction::Ping(ping)) => self.control_datagram(user, ping.to_vec()),
                 CallOutput::Media(MediaCommand::Start(sender, receiver)) => {
                     self.trace.bytes(self.clock.elapsed(), Some(user), "media starts", &[]);
                     let client = self.clients.get_mut(&user).expect("it has a call");
                     let address = client.discovery.take().expect("media starts on the socket of discovery");
-                    client.start_media(&self.clock, address, (*sender, *receiver));
+                    let epoch = client.e2ee().filter(|status| status.is_encrypting).and_then(|status| status.epoch);
+                    self.hand(Task::Media(user), Work::Start(address, Box::new((*sender, *receiver)), epoch));
                 }
                 CallOutput::Media(command) => {
-                    let client = self.clients.get_mut(&user).expect("it has a call");
-                    client.media_command(&self.clock, command);
+                    let epoch = client.e2ee().and_then(|status| status.epoch);
+                    self.hand(Task::Media(user), Work::Command(Box::new(command), epoch));
                 }
                 CallOutput::Gateway(update) => {
                     if !self.update_voice_state(user, update) {
@@ -148,6 +169,13 @@ impl World {
                     return;
                 }
             }
+        }
+    }
+
+    /// Sends a datagram on a socket that media has not taken over yet.
+    fn control_datagram(&mut self, user: UserId, bytes: Vec<u8>) {
+        if let Some(from) = self.client(user).discovery {
+            self.datagram_to_server(user, from, bytes);
         }
     }
 
@@ -245,6 +273,7 @@ impl World {
         let (now, at) = (self.clock.now(), self.clock.elapsed());
         self.trace.event(at, user, &event);
         self.watch_told(user, &event);
+        self.watch_resumes(user, &event);
         let session = &self.config.session;
         // A resume that is refused may become a new handshake, and that may end in waiting for the main gateway.
         let patience = session.resume_window + session.handshake_timeout + self.config.follow_timeout;
@@ -379,16 +408,24 @@ impl World {
         }
     }
 
-    fn datagram_to_client(&mut self, to: SocketAddr, mut bytes: Vec<u8>) {
+    /// A call's control takes a datagram, unless the socket is not its own any more.
+    fn datagram_to_client(&mut self, to: SocketAddr, bytes: Vec<u8>) {
         let Some(&user) = self.sockets.get(&to) else { return };
+        if self.client(user).discovery == Some(to) {
+            self.trace.datagram(self.clock.elapsed(), Some(user), "discovery down", &bytes);
+            self.feed(user, CallInput::Datagram(&bytes));
+        } else {
+            self.hand(Task::Media(user), Work::Datagram(to, bytes));
+        }
+    }
+
+    /// A call's media thread takes a datagram.
+    pub(crate) fn media_datagram(&mut self, user: UserId, to: SocketAddr, mut bytes: Vec<u8>) {
         let client = self.clients.get_mut(&user).expect("it opened the socket");
         if client.media.as_ref().is_some_and(|media| media.address == to) {
             self.trace.datagram(self.clock.elapsed(), Some(user), "datagram down", &bytes);
             client.receive(&self.clock, &mut bytes);
             self.watch_plaintext(user);
-        } else if client.discovery == Some(to) {
-            self.trace.bytes(self.clock.elapsed(), Some(user), "discovery down", &bytes);
-            self.feed(user, CallInput::Datagram(&bytes));
         }
     }
 }

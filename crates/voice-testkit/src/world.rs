@@ -18,7 +18,8 @@ use voice_server::{
 use voice_udp::PacketBuf;
 
 use crate::{
-    Builder, Client, Clock, Conditions, MAX_BOTS, Netem, NetemStats,
+    Builder, Client, Clock, Conditions, MAX_BOTS, Netem, NetemStats, Telling,
+    busy::{Busy, Task},
     main_gateway::{MainGateway, Process, patience, token},
     told::Conversation,
     trace::Trace,
@@ -63,6 +64,8 @@ pub struct World {
     pub(crate) connections_opened: u64,
     pub(crate) main_gateways: BTreeMap<Process, MainGateway>,
     pub(crate) queues_updates: bool,
+    pub(crate) telling: Telling,
+    pub(crate) busy: Busy,
     /// All sessions with the voice server.
     pub(crate) conversations: Vec<Conversation>,
     /// The server was made to send what no server sends, with numbers of its own or none.
@@ -96,6 +99,7 @@ pub(crate) enum Due {
     MainGateway(Process),
     Call(UserId),
     Media(UserId),
+    Work(Task),
     Tick(UserId),
 }
 
@@ -131,6 +135,8 @@ impl World {
             connections_opened: 0,
             main_gateways: BTreeMap::new(),
             queues_updates: builder.queues_updates,
+            telling: builder.telling,
+            busy: Busy::new(builder.busy, builder.seed),
             conversations: Vec::new(),
             sends_unnumbered: false,
             sockets: BTreeMap::new(),
@@ -185,6 +191,7 @@ impl World {
             self.clients.insert(user, client);
         }
         self.client_mut(user).call = None;
+        self.busy.forget(user);
         self.break_connection(user);
         let client = self.client_mut(user);
         (client.discovery, client.media, client.media_at) = (None, None, None);
@@ -368,7 +375,12 @@ impl World {
     }
 
     fn next_due(&self) -> Option<(Instant, Due)> {
-        let shared = [(self.netem.next_at(), Due::Network), (self.core_deadline, Due::Core)];
+        let work = self.busy.next();
+        let shared = [
+            (self.netem.next_at(), Due::Network),
+            (self.core_deadline, Due::Core),
+            (work.map(|(at, _)| at), work.map_or(Due::Core, |(_, task)| Due::Work(task))),
+        ];
         let own = self.clients.values().flat_map(|client| {
             [
                 (client.deadline, Due::Call(client.user)),
@@ -395,6 +407,7 @@ impl World {
             Due::MainGateway(process) => self.main_gateway_timeout(process),
             Due::Call(user) => self.feed(user, CallInput::Timeout),
             Due::Media(user) => self.media_timeout(user),
+            Due::Work(task) => self.take_work(task),
             Due::Tick(user) => self.tick(user),
         }
     }

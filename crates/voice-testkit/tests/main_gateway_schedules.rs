@@ -12,7 +12,7 @@ use std::{env, time::Duration};
 
 use common::is_small;
 use voice_testkit::{
-    CHANNEL, Conditions, GUILD, OTHER_CHANNEL, World, for_each_seed,
+    CHANNEL, Conditions, GUILD, OTHER_CHANNEL, Telling, World, for_each_seed,
     server::{Command, DaveMode, Direction, EventOrder, Fault, FaultKind, JoinAnswer},
     voice::{
         EndReason,
@@ -57,7 +57,7 @@ fn run_and_forget(seed: u64) {
 /// Runs one schedule to its end. Returns the hash of all that happened, and in how many steps.
 fn run(seed: u64) -> (u64, u64) {
     let (mut world, users) = begun(seed);
-    recover(&mut world, &users);
+    recover(&mut world, &users, telling(seed));
     all_hear_all(&mut world, &users);
     all_can_join(&mut world, &users);
     let outcome = (world.trace_hash(), world.steps());
@@ -75,6 +75,7 @@ fn begun(seed: u64) -> (World, Vec<UserId>) {
         .latency(Duration::from_millis(rng.u64(0..120)))
         .jitter(Duration::from_millis(rng.u64(0..30)))
         .queue_updates(rng.bool())
+        .telling(telling(seed))
         .dave(dave)
         .build();
     let users: Vec<UserId> = (1..=rng.u64(2..=3)).map(UserId::new).collect();
@@ -94,13 +95,30 @@ fn begun(seed: u64) -> (World, Vec<UserId>) {
     (world, users)
 }
 
+/// What the bots' library tells of its connections, and in which order.
+const fn telling(seed: u64) -> Telling {
+    match seed % 4 {
+        0 => Telling::LossLate,
+        1 => Telling::NoResumed,
+        2 => Telling::NoLoss,
+        _ => Telling::InOrder,
+    }
+}
+
 /// Lets one thing happen.
 fn act(world: &mut World, rng: &mut fastrand::Rng, user: UserId) {
     let in_call = world.client(user).is_in_call();
-    match rng.u8(..34) {
+    match rng.u8(..35) {
         0..12 if !in_call => world.begin_join_through(user),
         // In place of a call or a join, which is given up without a word to the main gateway.
         32 => world.begin_join_through(user),
+        // A voice server that takes every resume, and a network that soon breaks it again.
+        34 => {
+            for _ in 0..rng.u8(..12) {
+                world.run_for(Duration::from_millis(rng.u64(..3_000)));
+                world.reset(user);
+            }
+        }
         // Perhaps of a join that is under way.
         33 => world.leave(user),
         0 => world.leave(user),
@@ -184,7 +202,7 @@ fn close_code(rng: &mut fastrand::Rng) -> CloseCode {
 }
 
 /// Everything that goes wrong ends, and every call finds its way back or its end.
-fn recover(world: &mut World, users: &[UserId]) {
+fn recover(world: &mut World, users: &[UserId], telling: Telling) {
     world.fault(Fault::all(FaultKind::Clear));
     world.command(Command::SetJoinAnswer(JoinAnswer::default()));
     let good = Conditions { latency: Duration::from_millis(40), ..Conditions::default() };
@@ -197,6 +215,10 @@ fn recover(world: &mut World, users: &[UserId]) {
     }
     // The longest stall, the time until a dead connection is noticed, and that until it is replaced or given up.
     world.run_for(Duration::from_secs(100 + 83 + 20));
+    if telling == Telling::NoResumed {
+        // Where nothing happens in the guild nothing says that the connection is back, and it is given up.
+        world.run_for(Duration::from_secs(330));
+    }
     // Attempts that were made before may have become rare.
     for _ in 0..60 {
         if users.iter().all(|user| is_settled(world, *user)) {
@@ -215,7 +237,8 @@ fn recover(world: &mut World, users: &[UserId]) {
             client.updates(),
             client.events(),
         );
-        assert_ne!(client.ended(), Some(&EndReason::GatewayLost), "{user}: it was away for less than five minutes");
+        let is_given_up = client.ended() == Some(&EndReason::GatewayLost);
+        assert!(!is_given_up || telling == Telling::NoResumed, "{user}: it was away for less than five minutes");
     }
     world.run_for(Duration::from_secs(5));
     // Nothing is left on the server of those who are gone.

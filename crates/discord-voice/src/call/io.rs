@@ -8,7 +8,7 @@ use std::{
 
 use voice_dave::{ReceiveMode, SendMode};
 use voice_model::{ChannelId, CloseCode, UpdateVoiceState, UserId};
-use voice_rtp::Ssrc;
+use voice_rtp::{Ping, Ssrc};
 use voice_udp::{DISCOVERY_LEN, MediaFault, Receiver, Sender};
 use voice_ws::{Endpoint, Identity, Input};
 
@@ -122,6 +122,8 @@ pub enum UdpAction {
     },
     /// Send this discovery request on it.
     Send([u8; DISCOVERY_LEN]),
+    /// Send this ping on it. Its answer is a [`CallInput::Datagram`].
+    Ping([u8; Ping::LEN]),
 }
 
 /// What to tell the media thread.
@@ -209,7 +211,7 @@ pub struct JoinTimes {
     pub discovered: Option<Duration>,
     /// The session description came, with the key.
     pub established: Option<Duration>,
-    /// The server has taken our SSRC: frames can flow, unless they have to be encrypted first.
+    /// The server has taken our SSRC, and has heard of our socket: frames can flow, unless they have to be encrypted first.
     pub confirmed: Option<Duration>,
     /// The first frames could leave end-to-end encrypted, which takes somebody else in the call.
     pub encrypted: Option<Duration>,

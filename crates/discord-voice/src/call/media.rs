@@ -9,7 +9,7 @@ use voice_rtp::Ssrc;
 use voice_udp::{DISCOVERY_LEN, MediaConfig, media};
 use zeroize::Zeroizing;
 
-use super::{CallOutput, CallSession, MediaCommand, Phase, UdpAction, later};
+use super::{CallOutput, CallSession, MediaCommand, Path, Phase, UdpAction, later};
 use crate::{E2ee, EndReason, Event};
 
 /// What another process would need of the media: the key, and where the media server is.
@@ -67,10 +67,8 @@ impl CallSession {
         for (ssrc, user) in &self.speakers {
             receiver.bind(now, *ssrc, *user);
         }
-        self.phase = Phase::Confirming(Box::new((sender, receiver)));
+        self.phase = Phase::Confirming(Box::new((sender, receiver)), self.new_path(now));
         self.encrypt(now, DaveMessage::SessionDescription { version });
-        // Even silence has to be announced once: the server takes nothing from, and forwards nothing to, a client
-        // whose SSRC it was not told. Packets could overtake the message, so they wait until it has arrived.
         self.confirm(now);
     }
 
@@ -95,6 +93,15 @@ impl CallSession {
         }
     }
 
+    /// A path of which nothing is known yet.
+    pub(super) fn new_path(&mut self, now: Instant) -> Path {
+        Path::new(now, later(now, self.config.path_timeout), self.rng.u32(..).to_be_bytes())
+    }
+
+    /// Has the server say that it knows our SSRC.
+    ///
+    /// Even silence has to be announced once: the server takes nothing from, and forwards nothing to, a client whose SSRC
+    /// it was not told. Packets could overtake the message, so they wait until it has arrived.
     pub(super) fn confirm(&mut self, now: Instant) {
         self.announce(now);
         if let Some(session) = &mut self.session {
@@ -102,10 +109,21 @@ impl CallSession {
         }
     }
 
+    /// Sends the ping that is due, and lets media begin when it can flow.
+    pub(super) fn drive_path(&mut self, now: Instant) {
+        let Phase::Confirming(_, path) = &mut self.phase else { return };
+        if let Some(ping) = path.poll_transmit(now) {
+            self.outputs.push_back(CallOutput::Udp(UdpAction::Ping(ping)));
+        }
+        if path.is_open() {
+            self.start_media(now);
+        }
+    }
+
     /// The halves go to the media thread, which can receive from now on.
-    pub(super) fn start_media(&mut self, now: Instant) {
+    fn start_media(&mut self, now: Instant) {
         let until = later(now, self.config.e2ee_timeout);
-        let Phase::Confirming(halves) = std::mem::replace(&mut self.phase, Phase::Keying { until }) else { return };
+        let Phase::Confirming(halves, _) = std::mem::replace(&mut self.phase, Phase::Keying { until }) else { return };
         let (mut sender, receiver) = *halves;
         if let Some(away) = self.away.take() {
             // Listeners wait for what the stream's time says: it has gone on since the other process sent its last frame.
@@ -119,8 +137,11 @@ impl CallSession {
 
     /// Begins to send when frames can leave, when nobody is there to hear them, or when the key does not come.
     pub(super) fn check_keyed(&mut self, now: Instant) {
+        let status = self.encryption.status();
+        // While a transition is pending the newest members of the group cannot open what leaves.
+        let is_keyed = !status.awaits_key() && (status.version == 0 || status.pending_transitions == 0);
         if let Phase::Keying { until } = self.phase
-            && (now >= until || !self.encryption.status().awaits_key())
+            && (now >= until || is_keyed)
         {
             self.phase = Phase::Established;
             self.times.joined = Some(now.saturating_duration_since(self.started));
@@ -143,13 +164,13 @@ impl CallSession {
 
     /// Whether there are media halves of the present session.
     pub(super) const fn has_halves(&self) -> bool {
-        matches!(self.phase, Phase::Reopening(_) | Phase::Confirming(_) | Phase::Keying { .. } | Phase::Established)
+        matches!(self.phase, Phase::Reopening(_) | Phase::Confirming(..) | Phase::Keying { .. } | Phase::Established)
     }
 
     /// Brings the halves of the present session up to date, wherever they are.
     pub(super) fn media(&mut self, now: Instant, command: MediaCommand) {
         match &mut self.phase {
-            Phase::Reopening(halves) | Phase::Confirming(halves) => {
+            Phase::Reopening(halves) | Phase::Confirming(halves, _) => {
                 let (sender, receiver) = &mut **halves;
                 let _ = command.apply(now, sender, receiver);
             }

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use voice_model::{GuildId, SessionId, Token};
+use voice_rtp::Ping;
 use voice_udp::DISCOVERY_LEN;
 
 use super::*;
@@ -14,6 +15,7 @@ struct Asked {
     texts: Vec<String>,
     opened: u32,
     requests: Vec<[u8; DISCOVERY_LEN]>,
+    ping: Option<[u8; Ping::LEN]>,
     sender: Option<Box<Sender>>,
     binaries: Vec<Vec<u8>>,
 }
@@ -26,6 +28,12 @@ impl Asked {
         format!(r#"{{"op":6,"d":{{"t":{nonce}}}}}"#)
     }
 
+    /// The answer to the last ping.
+    fn pong(&self) -> [u8; Ping::LEN] {
+        let ping = self.ping.expect("a ping opens the way back");
+        Ping::parse_request(&ping).expect("a ping").response()
+    }
+
     fn drain(&mut self, call: &mut CallSession) {
         loop {
             match call.poll_output() {
@@ -34,6 +42,7 @@ impl Asked {
                 CallOutput::Ws(WsAction::Binary(bytes)) => self.binaries.push(bytes),
                 CallOutput::Udp(UdpAction::Open(_)) => self.opened += 1,
                 CallOutput::Udp(UdpAction::Send(request)) => self.requests.push(request),
+                CallOutput::Udp(UdpAction::Ping(ping)) => self.ping = Some(ping),
                 CallOutput::Media(MediaCommand::Start(sender, _)) => self.sender = Some(sender),
                 _ => {}
             }
@@ -93,6 +102,9 @@ fn connected_with(now: Instant, dave: u16) -> (CallSession, Asked) {
     asked.drain(&mut call);
     call.handle_input(now, CallInput::Ws(Input::Text(&asked.acknowledge())));
     asked.drain(&mut call);
+    assert!(asked.sender.is_none(), "the server may not have heard of the socket");
+    call.handle_input(now, CallInput::Datagram(&asked.pong()));
+    asked.drain(&mut call);
     assert!(asked.sender.is_some());
     assert_eq!(asked.opened, 1, "the halves go to the socket that was discovered with");
     (call, asked)
@@ -134,6 +146,7 @@ fn the_streams_time_goes_on_while_a_call_is_on_its_way_to_another_process() {
             asked.drain(&mut call);
         }
         call.handle_input(now, CallInput::Ws(Input::Text(&asked.acknowledge())));
+        call.handle_input(now, CallInput::Datagram(&asked.pong()));
         asked.drain(&mut call);
         let after = asked.sender.expect("the stream goes on").position();
         assert_eq!(after.sequence, position.sequence);

@@ -308,12 +308,8 @@ impl Control {
                     self.open_socket((any, 0).into(), server).await;
                 }
                 CallOutput::Udp(UdpAction::Reopen { local, server }) => self.open_socket(local, server).await,
-                CallOutput::Udp(UdpAction::Send(datagram)) => {
-                    if let Some(socket) = &self.socket {
-                        // One that is not sent is repeated in a second.
-                        let _ = socket.try_send(&datagram);
-                    }
-                }
+                CallOutput::Udp(UdpAction::Send(datagram)) => self.send_datagram(&datagram),
+                CallOutput::Udp(UdpAction::Ping(ping)) => self.send_datagram(&ping),
                 CallOutput::Media(MediaCommand::Start(sender, receiver)) => {
                     match self.socket.take().map(|socket| socket.into_std().and_then(Socket::from_std)) {
                         Some(Ok(socket)) => {
@@ -345,6 +341,13 @@ impl Control {
                 }
                 CallOutput::Timeout(deadline) => return Ok(deadline),
             }
+        }
+    }
+
+    fn send_datagram(&self, datagram: &[u8]) {
+        if let Some(socket) = &self.socket {
+            // One that is not sent is repeated.
+            let _ = socket.try_send(datagram);
         }
     }
 
